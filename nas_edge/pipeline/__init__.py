@@ -1,0 +1,1 @@
+"""Where the rooms meet: one flow a command, run directories, targets, pipelines."""
