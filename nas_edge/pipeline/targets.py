@@ -1,32 +1,42 @@
-"""`Target`: how to reach a device and how networks run on it, from `targets/<name>.yaml`.
-
-Validated by hand: a whole unverified search takes about a second, and pydantic would be a tenth of it.
-"""
+"""`Target`: how to reach a device and how networks run on it, from `targets/<name>.yaml`."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from nas_edge import resources
-from nas_edge.errors import ConfigError, QuantityError, UnknownNameError
-from nas_edge.files import parse_yaml, read_text, yaml_line
+from nas_edge.errors import QuantityError, UnknownNameError
+from nas_edge.pipeline.yaml_model import read_model
 from nas_edge.units import parse_bytes
 
 ALIASES: Mapping[str, str] = MappingProxyType(
     {"mobile-cpu": "samsung-note10", "jetson": "jetson-tx2", "mcu": "stm32f405"}
 )
-DEVICE_KINDS = ("local", "ssh", "adb", "serial", "emulator", "none")
-PRECISIONS = ("fp32", "fp16", "int8")
-_FORMAT = 1
 
 
-@dataclass(frozen=True)
-class DeviceAddress:
+def _text(value: object) -> object:
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def _bytes(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_bytes(value)
+    except QuantityError as error:
+        raise ValueError(str(error)) from None
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Sizes = dict[str, Annotated[int, BeforeValidator(_bytes), Field(gt=0, strict=True)]]
+
+
+class DeviceAddress(BaseModel):
     """How a device is reached.
 
     Attributes:
@@ -36,13 +46,20 @@ class DeviceAddress:
 
     """
 
-    kind: str = "none"
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["local", "ssh", "adb", "serial", "emulator", "none"] = "none"
     address: str = ""
     directory: str = ""
 
+    @model_validator(mode="after")
+    def _has_address(self) -> DeviceAddress:
+        if self.kind in ("ssh", "serial", "emulator") and not self.address:
+            raise ValueError(f"a device of kind {self.kind} needs an address")
+        return self
 
-@dataclass(frozen=True)
-class Target:
+
+class Target(BaseModel):
     """A device with the way networks run on it.
 
     Attributes:
@@ -61,18 +78,21 @@ class Target:
 
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1]
     name: str
     path: Path
-    description: str
+    description: Text
     runtime: str
     device: DeviceAddress = DeviceAddress()
-    precision: str = "fp32"
-    threads: int = 1
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    threads: int = Field(default=1, ge=1, le=1024, strict=True)
     power_mode: str = ""
-    memory: Mapping[str, int] = field(default_factory=dict)
-    limits: Mapping[str, int] = field(default_factory=dict)
+    memory: Sizes = Field(default_factory=dict)
+    limits: Sizes = Field(default_factory=dict)
     table: str = ""
-    notes: str = ""
+    notes: Text = ""
 
     @property
     def reachable(self) -> bool:
@@ -81,9 +101,7 @@ class Target:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for `targets show --json` and manifests."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain["device"] = {f.name: getattr(self.device, f.name) for f in fields(self.device)}
-        return plain | {"path": str(self.path), "memory": dict(self.memory), "limits": dict(self.limits)}
+        return self.model_dump(mode="json")
 
 
 def target_names() -> dict[str, Path]:
@@ -112,80 +130,4 @@ def load_target(name: str) -> Target:
 
 def read_target(path: Path) -> Target:
     """Read one file. Raises ConfigError with file and line, FormatError where it cannot be read."""
-    text = read_text(path)
-    data = parse_yaml(text, str(path))
-    where = _Where(path, text)
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}:1: a target is a mapping with the keys description, device, runtime ...")
-    if data.get("format") != _FORMAT:
-        raise where.error(("format",), f"'format: {_FORMAT}' is expected; a newer file needs a newer nas-edge")
-    allowed = {f.name for f in fields(Target)} - {"name", "path"}
-    where.check_keys((), data, allowed | {"format"})
-    missing = [f.name for f in fields(Target) if f.name in allowed and _required(f) and f.name not in data]
-    if missing:
-        raise ConfigError(f"{path}:1: lacks {', '.join(missing)}")
-    values: dict[str, Any] = {key: value for key, value in data.items() if key != "format"}
-    for key in values.keys() & {"description", "runtime", "power_mode", "table", "notes"}:
-        values[key] = where.text((key,), values[key])
-    if "device" in values:
-        values["device"] = _device(where, values["device"])
-    for key in values.keys() & {"memory", "limits"}:
-        values[key] = _sizes(where, key, values[key])
-    if values.get("precision", "fp32") not in PRECISIONS:
-        raise where.error(("precision",), f"precision is one of {', '.join(PRECISIONS)}, not {values['precision']!r}")
-    threads = values.get("threads", 1)
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-        raise where.error(("threads",), f"threads is a number from 1 to 1024, not {threads!r}")
-    return Target(name=path.stem, path=path, **values)
-
-
-@dataclass(frozen=True)
-class _Where:
-    """A file and its text, to say the line of what is wrong."""
-
-    path: Path
-    content: str
-
-    def error(self, keys: tuple[str | int, ...], message: str) -> ConfigError:
-        return ConfigError(f"{self.path}:{yaml_line(self.content, keys)}: {message}")
-
-    def check_keys(self, keys: tuple[str, ...], data: Mapping[Any, Any], allowed: set[str]) -> None:
-        for key in data:
-            if key not in allowed:
-                near = difflib.get_close_matches(str(key), allowed, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(allowed))}"
-                raise self.error((*keys, str(key)), f"unknown key {key!r}; {hint}")
-
-    def text(self, keys: tuple[str, ...], value: object) -> str:
-        if not isinstance(value, str):
-            raise self.error(keys, f"{keys[-1]} is a text, not {value!r}")
-        return " ".join(value.split())
-
-
-def _required(entry: Any) -> bool:
-    return entry.default is MISSING and entry.default_factory is MISSING
-
-
-def _device(where: _Where, data: object) -> DeviceAddress:
-    if not isinstance(data, dict):
-        raise where.error(("device",), "device is a mapping, like {kind: local}")
-    where.check_keys(("device",), data, {f.name for f in fields(DeviceAddress)})
-    texts = {key: where.text(("device", key), value) for key, value in data.items()}
-    device = DeviceAddress(**texts)
-    if device.kind not in DEVICE_KINDS:
-        raise where.error(("device", "kind"), f"kind is one of {', '.join(DEVICE_KINDS)}, not {device.kind!r}")
-    if device.kind in ("ssh", "serial", "emulator") and not device.address:
-        raise where.error(("device",), f"a device of kind {device.kind} needs an address")
-    return device
-
-
-def _sizes(where: _Where, key: str, data: object) -> dict[str, int]:
-    if not isinstance(data, dict):
-        raise where.error((key,), f"{key} is a mapping of names to sizes, like {{sram: 128KB}}")
-    sizes = {}
-    for name, value in data.items():
-        try:
-            sizes[str(name)] = parse_bytes(value if isinstance(value, str) else f"{value}B")
-        except QuantityError as error:
-            raise where.error((key, str(name)), str(error)) from None
-    return sizes
+    return read_model(Target, path, "a target", {"name": path.stem, "path": path})

@@ -1,0 +1,129 @@
+"""What all commands share: the common options, output, and the progress that is drawn on stderr.
+
+Only typer is imported here: `nas-edge --help` must be instant, and rich is loaded once something is slow.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from nas_edge.errors import ConfigError
+from nas_edge.units import format_duration
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+    from nas_edge.progress import Progress
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else there.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="A traceback instead of one line when something fails.")]
+
+T = TypeVar("T")
+
+_SHOW_AFTER_S = 0.5
+_PLAIN_EVERY_S = 10.0
+
+
+def emit(as_json: bool, data: Mapping[str, Any], lines: Iterable[str]) -> None:
+    """Print the result of a command on stdout: one JSON object, or lines for a person."""
+    text = json.dumps(data, allow_nan=False, ensure_ascii=False) if as_json else "\n".join(lines)
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """One line on stderr, for a person."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def parsed(text: str | None, parse: Callable[[str], T]) -> T | None:
+    """`parse(text)`, None where the option was not given."""
+    return None if text is None else parse(text)
+
+
+def parse_resolutions(text: str) -> tuple[int, ...]:
+    """ "96,128,160" -> (96, 128, 160). Raises ConfigError."""
+    parts = text.replace(" ", "").split(",")
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise ConfigError(f"resolutions {text!r} are not a list of sides in pixels; write it like 96,128,160")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def columns(rows: Iterable[tuple[str, ...]], indent: str = "") -> list[str]:
+    """Rows of text as aligned lines, two spaces between columns."""
+    rows = list(rows)
+    widths = [
+        max((len(row[i]) for row in rows if i < len(row)), default=0) for i in range(max(map(len, rows), default=0))
+    ]
+    return [indent + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)).rstrip() for row in rows]
+
+
+@contextmanager
+def shown_progress(quiet: bool = False) -> Iterator[Progress]:
+    """A `Progress` drawn on stderr: a bar on a terminal, else a line now and then; nothing for short work."""
+    drawer = _Drawer(quiet)
+    try:
+        yield drawer
+    finally:
+        drawer.close()
+
+
+class _Drawer:
+    """Draws progress once work has lasted half a second; rich is imported then, on terminals only."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._begun = time.monotonic()
+        self._said = self._begun
+        self._quiet = quiet
+        self._plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._stage = (self._begun, "")
+
+    def __call__(self, done: float, total: float, text: str) -> None:
+        now = time.monotonic()
+        if self._quiet or now - self._begun < _SHOW_AFTER_S:
+            return
+        if self._plain:
+            self._say(now, done, total, text)
+        else:
+            self._draw(done, total, text)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _say(self, now: float, done: float, total: float, text: str) -> None:
+        if done <= 0 or not self._stage[1]:
+            self._stage = (now, text)
+        if now - self._said < _PLAIN_EVERY_S:
+            return
+        self._said = now
+        spent = now - self._stage[0]
+        left = f", {format_duration(spent * (total - done) / done)} left" if 0 < done < total and spent > 1 else ""
+        share = f" {done / total:.0%}" if total > 0 else ""
+        note(f"{text}:{share}{left}")
+
+    def _draw(self, done: float, total: float, text: str) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+            parts = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+            self._bar = Progress(*parts, console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(text, total=total)
+        assert self._task is not None
+        # Text is data: a name with brackets in it is no markup.
+        self._bar.update(self._task, completed=done, total=total, description=text.replace("[", "\\["))

@@ -1,0 +1,46 @@
+"""`nas-edge evaluate`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nas_edge.cli.common import DebugOption, JsonOption, SeedOption, emit, shown_progress
+
+EPILOG = """Examples:
+
+nas-edge evaluate runs/20260101-120000-local
+
+nas-edge evaluate trashnet --arch arch.json
+
+nas-edge evaluate my-bundle --arch largest --split test --data photos/"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("evaluate", epilog=EPILOG, short_help="Accuracy of one network on real images.")(evaluate)
+
+
+def evaluate(
+    subject: Annotated[
+        str, typer.Argument(metavar="RUN|BUNDLE", help="Directory of a run; or name, directory of a bundle.")
+    ],
+    arch: Annotated[
+        str | None, typer.Option(help="Of a bundle: a JSON file with r, d, ks, e; or 'largest', 'smallest'.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="search (choices are made on it) or test (read it once, at the end).")
+    ] = "search",
+    data: Annotated[str | None, typer.Option(help="Images: name, folder or CSV; default: the bundle's.")] = None,
+    seed: SeedOption = 0,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Accuracy of one network on real images, batch norms recalibrated, with its 95 % interval."""
+    from nas_edge.pipeline.evaluate_flow import evaluate_flow
+
+    with shown_progress() as progress:
+        report = evaluate_flow(subject, arch, split=split, data=data, seed=seed, progress=progress)
+    emit(json_output, report.to_json(), report.lines())
+    return report.exit_code

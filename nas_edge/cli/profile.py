@@ -1,0 +1,39 @@
+"""`nas-edge profile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas_edge.cli.common import DebugOption, JsonOption, SeedOption, emit, shown_progress
+
+EPILOG = """Examples:
+
+nas-edge profile runs/20260101-120000-local --target local
+
+nas-edge profile model.onnx --target local --json"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("profile", epilog=EPILOG, short_help="Measure a network on the device.")(profile)
+
+
+def profile(
+    subject: Annotated[Path, typer.Argument(metavar="RUN|MODEL.onnx", help="Directory of a run, or an ONNX file.")],
+    target: Annotated[str | None, typer.Option(help="Device; default: the run's, else local.")] = None,
+    regime: Annotated[str, typer.Option(help="hot: back to back; cold: caches emptied between.")] = "hot",
+    effort: Annotated[str, typer.Option(help="quick, default or thorough.")] = "default",
+    seed: SeedOption = 0,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Measure a network on the device: median, p90, spread, and predicted against measured."""
+    from nas_edge.pipeline.profile_flow import profile_flow
+
+    with shown_progress() as progress:
+        report = profile_flow(subject, target, regime=regime, effort=effort, seed=seed, progress=progress)
+    emit(json_output, report.to_json(), report.lines())
+    return report.exit_code

@@ -1,0 +1,49 @@
+"""`nas-edge train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas_edge.cli.common import DebugOption, JsonOption, SeedOption, emit, parse_resolutions, parsed, shown_progress
+from nas_edge.units import parse_duration_s
+
+EPILOG = """Examples:
+
+nas-edge train --data photos/ --space lite0 --init efficientnet-lite0 --out my-bundle
+
+nas-edge train --data labels.csv --space mcu --out my-bundle --time-limit 1h"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("train", epilog=EPILOG, short_help="Train a supernet on your images.")(train)
+
+
+def train(
+    data: Annotated[str, typer.Option(help="Images: a folder of class folders, a CSV, or a name (trashnet).")],
+    out: Annotated[Path, typer.Option(help="Directory of the bundle; an unfinished training there is resumed.")],
+    space: Annotated[str, typer.Option(help="Preset or YAML file of a search space.")] = "lite0",
+    init: Annotated[
+        str | None, typer.Option(help="Pretrained start: efficientnet-lite0 (for the space lite0), or a bundle.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Default: as the recipe says.")] = None,
+    time_limit: Annotated[str | None, typer.Option(help="Stop in time, with a usable bundle: 1h, 20min.")] = None,
+    resolutions: Annotated[str | None, typer.Option(help="Input sides to train at, like 96,128,160.")] = None,
+    seed: SeedOption = 0,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Train a supernet on your images: the bundle that searches start from."""
+    from nas_edge.pipeline.train_flow import train_flow
+
+    limit_s, sides = parsed(time_limit, parse_duration_s), parsed(resolutions, parse_resolutions)
+    with shown_progress() as progress:
+        report = train_flow(
+            data, space, out, init=init, epochs=epochs, time_limit_s=limit_s, resolutions=sides, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+    emit(json_output, report.to_json(), report.lines())
+    return report.exit_code

@@ -1,0 +1,190 @@
+"""The steps that a pipeline may have: the options of the commands, validated by pydantic."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from nas_edge.errors import NasEdgeError
+from nas_edge.pipeline.report import FlowReport
+from nas_edge.progress import Progress
+from nas_edge.units import parse_count, parse_duration_s, parse_latency_ms
+
+
+def _quantity(parse: Any) -> BeforeValidator:
+    """Text with a unit to a number; what is wrong with it is said in the error's own words."""
+
+    def convert(value: object) -> object:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise ValueError(f"{value!r} is not a quantity; write it like 5ms, 30M or 1h")
+        try:
+            return parse(str(value))
+        except NasEdgeError as error:
+            raise ValueError(str(error)) from None
+
+    return BeforeValidator(convert)
+
+
+Latency = Annotated[float | None, _quantity(parse_latency_ms)]
+Macs = Annotated[float | None, _quantity(partial(parse_count, what="macs"))]
+Params = Annotated[float | None, _quantity(partial(parse_count, what="params"))]
+Duration = Annotated[float | None, _quantity(parse_duration_s)]
+
+
+class Arguments(BaseModel):
+    """Options of one step. Unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
+        """Run the flow; `directory` is the step's own, `named` holds the runs of earlier steps."""
+        raise TypeError(f"{type(self).__name__} does not say what it runs")
+
+
+class _OnRun(Arguments):
+    """Options of a step that works on the run of an earlier one: its name, or a directory; default: the latest."""
+
+    run: str = ""
+
+    def run_directory(self, named: dict[str, Path]) -> Path:
+        """The directory meant. Raises ConfigError where no earlier step made a run."""
+        from nas_edge.errors import ConfigError
+
+        if not self.run and not named:
+            raise ConfigError("this step needs a run: put a search before it, or say run: DIRECTORY")
+        return named.get(self.run, Path(self.run))
+
+
+class SearchArguments(Arguments):
+    """As `nas-edge search`; `as` names the run for later steps."""
+
+    name: str = Field(default="", alias="as")
+    target: str = "local"
+    latency: Latency = None
+    macs: Macs = None
+    params: Params = None
+    bundle: str = "trashnet"
+    confidence: float = 0.9
+    precision: str | None = None
+    resolutions: tuple[int, ...] | None = None
+    verify: bool | None = None
+    rounds: int = Field(default=4, ge=1, le=20)
+    evaluations: int = Field(default=50_000, ge=100, le=10_000_000)
+    seed: int = Field(default=0, ge=0)
+
+    def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
+        """Search into the step's directory."""
+        from nas_edge.pipeline.search_flow import SearchRequest, search_flow
+
+        values = self.model_dump(exclude={"name", "latency"})
+        return search_flow(SearchRequest(**values, latency_ms=self.latency, out=directory), progress)
+
+
+class ExportArguments(_OnRun):
+    """As `nas-edge export`."""
+
+    format: str = "onnx"
+    precision: str | None = None
+
+    def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
+        """Export into the step's directory."""
+        from nas_edge.pipeline.export_flow import export_flow
+
+        return export_flow(self.run_directory(named), self.format, self.precision, directory, progress)
+
+
+class ProfileArguments(_OnRun):
+    """As `nas-edge profile`."""
+
+    target: str | None = None
+    regime: str = "hot"
+    effort: str = "default"
+    seed: int = Field(default=0, ge=0)
+
+    def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
+        """Profile the run's network."""
+        from nas_edge.pipeline.profile_flow import profile_flow
+
+        subject = self.run_directory(named)
+        return profile_flow(
+            subject, self.target, regime=self.regime, effort=self.effort, seed=self.seed, progress=progress
+        )
+
+
+class EvaluateArguments(_OnRun):
+    """As `nas-edge evaluate` of a run."""
+
+    split: str = "search"
+    data: str | None = None
+    seed: int = Field(default=0, ge=0)
+
+    def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
+        """Evaluate the run's network."""
+        from nas_edge.pipeline.evaluate_flow import evaluate_flow
+
+        subject = str(self.run_directory(named))
+        return evaluate_flow(subject, None, split=self.split, data=self.data, seed=self.seed, progress=progress)
+
+
+class Step(BaseModel):
+    """One entry of `steps`: exactly one flow with its options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    search: SearchArguments | None = None
+    export: ExportArguments | None = None
+    profile: ProfileArguments | None = None
+    evaluate: EvaluateArguments | None = None
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Refuse two flows in one step, and none."""
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"a step is one of {', '.join(type(self).model_fields)} with its options")
+
+    @property
+    def flow(self) -> str:
+        """Name of the flow."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def arguments(self) -> Arguments:
+        """Its options; all defaults where the file gives none."""
+        given: Arguments | None = getattr(self, self.flow)
+        return given if given is not None else _NO_OPTIONS[self.flow]()
+
+    @property
+    def name(self) -> str:
+        """What later steps call its run."""
+        return getattr(self.arguments, "name", "") or self.flow
+
+    @property
+    def title(self) -> str:
+        """For people: the flow, and its name where it has one."""
+        return self.flow if self.name == self.flow else f"{self.flow} {self.name}"
+
+    def run(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
+        """Run the flow into `directory`. Raises what the flow raises."""
+        return self.arguments.execute(directory, named, progress)
+
+
+_NO_OPTIONS: dict[str, type[Arguments]] = {
+    "search": SearchArguments,
+    "export": ExportArguments,
+    "profile": ProfileArguments,
+    "evaluate": EvaluateArguments,
+}
+
+
+class Pipeline(BaseModel):
+    """A whole file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1]
+    description: str = ""
+    steps: tuple[Step, ...] = Field(min_length=1)
