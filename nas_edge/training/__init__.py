@@ -1,0 +1,1 @@
+"""Training: schedules, distillation, the loop, checkpoints; fitting the accuracy predictor."""

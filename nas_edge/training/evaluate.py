@@ -1,0 +1,143 @@
+"""Accuracy of subnets, recalibrated, on the search split; several fixed views where it is small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas_edge.data import Dataset, Preprocess, Split
+from nas_edge.spaces import Population
+from nas_edge.supernet.recalibrate import recalibrate
+from nas_edge.supernet.static import StaticNet
+from nas_edge.supernet.supernet import Supernet
+
+CALIBRATION_IMAGES = 256
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class View:
+    """A fixed way of looking at an image: mirrored or not, whole or zoomed into the centre."""
+
+    horizontal: bool = False
+    vertical: bool = False
+    zoom: float = 1.0
+
+
+PLAIN = (View(),)
+
+
+def fixed_views(count: int, horizontal: bool, vertical: bool) -> tuple[View, ...]:
+    """At most `count` views that keep the label: mirrored as training mirrors, then zoomed.
+
+    Args:
+        count: 1 for the plain image only.
+        horizontal: whether training mirrors left and right.
+        vertical: whether training mirrors up and down.
+    """
+    flips = [
+        (h, v) for v in ([False, True] if vertical else [False]) for h in ([False, True] if horizontal else [False])
+    ]
+    return tuple(View(h, v, zoom) for zoom in (1.0, 0.92, 0.85) for h, v in flips)[:count]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Answers of one network.
+
+    Attributes:
+        correct: bool [images, views].
+        predicted: int64 [images] of the first view.
+        labels: int64 [images].
+    """
+
+    correct: NDArray[np.bool_]
+    predicted: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers over images and views, 0..1."""
+        return float(self.correct.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """Of the accuracy, images being the sample (views of one image are not independent)."""
+        per_image = self.correct.mean(axis=1)
+        return float(per_image.std(ddof=1) / np.sqrt(len(per_image)))
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean over classes of the share of right answers of the first view."""
+        right = self.correct[:, 0]
+        return float(np.mean([right[self.labels == c].mean() for c in np.unique(self.labels)]))
+
+    def interval(self, z: float = 1.959964) -> tuple[float, float]:
+        """Wilson's 95 % interval of the first view's accuracy."""
+        return wilson(int(self.correct[:, 0].sum()), len(self.correct), z)
+
+
+def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927)."""
+    p, zz = right / n, z * z / n
+    centre, half = p + zz / 2, z * np.sqrt(p * (1 - p) / n + zz / (4 * n))
+    return float((centre - half) / (1 + zz)), float((centre + half) / (1 + zz))
+
+
+class Evaluator:
+    """Recalibrates and evaluates subnets of one supernet, keeping the normalised images of each resolution.
+
+    Args:
+        dataset: its train split calibrates.
+        preprocess: from pictures to numbers.
+        seed: chooses the calibration images.
+        calibration_images: how many.
+    """
+
+    def __init__(
+        self, dataset: Dataset, preprocess: Preprocess, seed: int = 0, calibration_images: int = CALIBRATION_IMAGES
+    ) -> None:
+        self.dataset, self.preprocess = dataset, preprocess
+        count = min(calibration_images, len(dataset.train))
+        chosen = np.random.default_rng([seed, 3]).permutation(len(dataset.train))[:count]
+        self.calibration = dataset.train.subset(np.sort(chosen))
+        self._batches: dict[int, list[Tensor]] = {}
+
+    def calibration_batches(self, side: int) -> list[Tensor]:
+        """Normalised training images for recalibration, float [n, 3, side, side] each, channels last."""
+        if side not in self._batches:
+            self._batches[side] = list(self._load(self.calibration, side, View()))
+        return self._batches[side]
+
+    def _load(self, split: Split, side: int, view: View) -> Iterator[Tensor]:
+        bigger = round(side / view.zoom)
+        edge = (bigger - side) // 2
+        pixels = split.images(self.preprocess, bigger)[:, edge : edge + side, edge : edge + side]
+        pixels = pixels[:, ::-1] if view.vertical else pixels
+        pixels = pixels[:, :, ::-1] if view.horizontal else pixels
+        for start in range(0, len(pixels), _BATCH):
+            batch = torch.from_numpy(self.preprocess.normalise(pixels[start : start + _BATCH]))
+            yield batch.contiguous(memory_format=torch.channels_last)
+
+    def recalibrated(self, net: Supernet, arch: Population) -> StaticNet:
+        """One architecture (int8 [genes]), extracted and recalibrated at its resolution, in evaluation mode."""
+        subnet = net.extract(arch)
+        recalibrate(subnet, self.calibration_batches(subnet.resolution))
+        return subnet
+
+    @torch.no_grad()
+    def evaluate(self, subnet: nn.Module, side: int, split: Split, views: tuple[View, ...] = PLAIN) -> Evaluation:
+        """Answers of a network for every image of a split under every view."""
+        subnet.eval()
+        labels = np.asarray(split.labels)
+        columns = []
+        for view in views:
+            logits = torch.cat([subnet(batch) for batch in self._load(split, side, view)])
+            columns.append(logits.argmax(dim=1).numpy())
+        answers = np.stack(columns, axis=1)
+        return Evaluation(answers == labels[:, None], answers[:, 0], labels)

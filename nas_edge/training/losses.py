@@ -1,0 +1,89 @@
+"""What a step minimises: the sandwich of a supernet, or one network alone."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas_edge.spaces import Population
+from nas_edge.supernet.supernet import Supernet
+from nas_edge.training.recipe import Recipe
+
+
+class Objective(Protocol):
+    """Runs forward and backward for one batch; gradients add up in the network's parameters."""
+
+    def backward(self, images: Tensor, targets: Tensor, teacher_only: bool, rng: np.random.Generator) -> float:
+        """Loss of the largest (or only) network.
+
+        Args:
+            images: normalised float [n, 3, s, s] at the largest resolution.
+            targets: class probabilities float [n, classes].
+            teacher_only: train the largest architecture alone.
+            rng: draws the random architectures.
+        """
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross entropy against probabilities, mean over the batch; both float [n, classes]."""
+    return F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+
+
+def resize_batch(images: Tensor, side: int) -> Tensor:
+    """Antialiased bilinear resize of float [n, 3, s, s], channels last."""
+    if images.shape[-1] != side:
+        images = F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+class Sandwich:
+    """Largest, smallest and random architectures a step; the largest teaches the others (BigNAS, Yu et al. 2020).
+
+    The largest learns from labels with drop-connect and dropout; the others from its softened answers on the same
+    images, each at its own resolution, without regularisation.
+    """
+
+    def __init__(self, net: Supernet, recipe: Recipe, bf16: bool) -> None:
+        self.net, self.recipe, self.bf16 = net, recipe, bf16
+        space = net.space
+        self.largest, self.smallest = space.largest(), space.smallest()
+        self.column = space.columns["r"]
+
+    def _forward(self, images: Tensor, arch: Population, largest: bool) -> Tensor:
+        side = self.net.template.resolutions[int(arch[self.column]) - 1]
+        x = resize_batch(images, side)
+        drop, dropout = (self.recipe.drop_connect, self.recipe.dropout) if largest else (0.0, 0.0)
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            logits: Tensor = self.net(x, arch, drop, dropout)
+        return logits.float()
+
+    def backward(self, images: Tensor, targets: Tensor, teacher_only: bool, rng: np.random.Generator) -> float:
+        """See `Objective`."""
+        logits = self._forward(images, self.largest, True)
+        loss = soft_cross_entropy(logits, targets, self.recipe.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if not teacher_only:
+            soft = logits.detach().softmax(dim=1)
+            others = [self.smallest, *self.net.space.sample(self.recipe.random_subnets, rng)]
+            for arch in others:
+                soft_cross_entropy(self._forward(images, arch, False), soft).backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+
+class Single:
+    """One network alone, against labels and, where given, a teacher's answers."""
+
+    def __init__(self, net: nn.Module, side: int, recipe: Recipe, bf16: bool) -> None:
+        self.net, self.side, self.recipe, self.bf16 = net, side, recipe, bf16
+
+    def backward(self, images: Tensor, targets: Tensor, teacher_only: bool, rng: np.random.Generator) -> float:
+        """See `Objective`; `teacher_only` and `rng` change nothing."""
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.net(resize_batch(images, self.side))
+        loss = soft_cross_entropy(logits, targets, self.recipe.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
