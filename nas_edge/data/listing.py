@@ -57,12 +57,13 @@ class Listing:
 
 def join_listings(parts: Sequence[Listing]) -> Listing:
     """Several listings (one archive a split) as one."""
+    orders = {part.classes for part in parts}
     return Listing(
         source=JoinedImages(tuple(part.source for part in parts)),
         labels=[label for part in parts for label in part.labels],
         splits=[split for part in parts for split in part.splits],
         groups=[group for part in parts for group in part.groups],
-        classes=order_classes({name for part in parts for name in part.classes}),
+        classes=parts[0].classes if len(orders) == 1 else order_classes(set().union(*orders)),
         skipped=tuple(reason for part in parts for reason in part.skipped),
         trusted=all(part.trusted for part in parts),
         origin=parts[0].origin,

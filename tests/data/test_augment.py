@@ -1,0 +1,97 @@
+"""Augmentation: seeded, in range, and neutral where nothing is asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nas_edge.data import Preprocess
+from nas_edge.data.augment import Augmentation, mixup, to_batch
+from nas_edge.data.preprocess import to_rgb
+from nas_edge.errors import ConfigError
+
+from .pictures import picture
+
+NEUTRAL = Augmentation(
+    area=(1.0, 1.0), aspect=(1.0, 1.0), horizontal_flip=False, brightness=0, contrast=0, saturation=0
+)
+
+
+def batch(count: int = 6, side: int = 24) -> np.ndarray:
+    return np.stack([np.asarray(to_rgb(picture(number, (side, side)))) for number in range(count)])
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_a_seed_gives_the_same_batch_and_leaves_the_global_generator_alone():
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    augmentation = Augmentation(vertical_flip=True, rotation_degrees=15, cutout=0.3)
+    first = augmentation.apply(batch(), 20, Preprocess(), generator(3))
+    again = augmentation.apply(batch(), 20, Preprocess(), generator(3))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, augmentation.apply(batch(), 20, Preprocess(), generator(4)))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_result_is_scaled_in_range_and_channels_last():
+    result = Augmentation(rotation_degrees=15).apply(batch(), 20, Preprocess(), generator())
+    assert result.shape == (6, 3, 20, 20)
+    assert result.dtype == torch.float32
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    assert -1 <= float(result.min()) < float(result.max()) <= 1
+
+
+def test_nothing_asked_for_changes_nothing():
+    pixels = batch()
+    result = NEUTRAL.apply(pixels, 24, Preprocess(), generator())
+    assert np.allclose(result.numpy(), Preprocess().normalise(pixels), atol=1e-4)
+    assert np.allclose(to_batch(pixels, Preprocess()).numpy(), Preprocess().normalise(pixels), atol=1e-6)
+
+
+def test_shrinking_much_is_antialiased_as_in_evaluation():
+    stripes = np.zeros((1, 64, 64, 3), np.uint8)
+    stripes[:, :, ::2] = 255
+    assert float(NEUTRAL.apply(stripes, 16, Preprocess(), generator()).abs().max()) < 0.15
+
+
+def test_flips_turn_some_pictures_and_rotation_keeps_right_angles():
+    pixels = batch(32)
+    flipped = Augmentation(area=(1, 1), aspect=(1, 1), brightness=0, contrast=0, saturation=0).apply(
+        pixels, 24, Preprocess(), generator()
+    )
+    plain = torch.from_numpy(Preprocess().normalise(pixels))
+    same = (flipped - plain).abs().amax((1, 2, 3)) < 1e-3
+    turned = (flipped - plain.flip(3)).abs().amax((1, 2, 3)) < 1e-3
+    assert 5 < int(same.sum()) < 27
+    assert bool((same | turned).all())
+    warp = Augmentation(area=(1, 1), aspect=(1, 1), vertical_flip=True, rotation_degrees=30)
+    matrix = warp._transforms(32, generator())[:, :, :2]
+    assert torch.allclose(matrix @ matrix.transpose(1, 2), torch.eye(2).expand(32, 2, 2), atol=1e-5)
+
+
+def test_cutout_greys_a_square():
+    result = Augmentation(
+        area=(1, 1), aspect=(1, 1), horizontal_flip=False, brightness=0, contrast=0, saturation=0, cutout=0.5
+    ).apply(np.full((8, 24, 24, 3), 255, np.uint8), 24, Preprocess(), generator())
+    grey = (result == 0).all(1).float().mean((1, 2))
+    assert 0 < float(grey.min()) <= float(grey.max()) <= 0.26
+
+
+def test_mixup_blends_pictures_and_targets_alike():
+    pictures, targets = torch.eye(4), torch.eye(4)
+    mixed, blended = mixup(pictures, targets, 0.8, generator())
+    assert torch.equal(mixed, blended)
+    assert torch.allclose(blended.sum(1), torch.ones(4))
+    assert mixup(pictures, targets, 0.0, generator())[0] is pictures
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"area": (0, 1)}, {"area": (0.5, 1.5)}, {"aspect": (2, 1)}, {"cutout": 1.0}, {"contrast": -0.1}]
+)
+def test_settings_outside_their_range_are_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Augmentation(**wrong)
