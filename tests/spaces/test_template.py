@@ -1,0 +1,75 @@
+"""Templates as data: round trip, contradictions, unknown names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nas_edge.errors import ConfigError, FormatError, SpaceError, UnknownNameError
+from nas_edge.files import write_yaml
+from nas_edge.spaces import BlockSpec, Kind, SearchSpace, Template, make_divisible, preset, preset_names, same_padding
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_survive_plain_data_and_yaml(name: str, tmp_path: Path) -> None:
+    template = preset(name)
+    assert Template.from_dict(json.loads(json.dumps(template.to_dict()))) == template
+    write_yaml(tmp_path / "space.yaml", template.to_dict())
+    assert SearchSpace.named(str(tmp_path / "space.yaml")).template == template
+
+
+def test_an_unknown_space_is_told_with_near_names() -> None:
+    with pytest.raises(UnknownNameError, match="unknown space 'lite1'; did you mean lite0"):
+        SearchSpace.named("lite1")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "format: 1"),
+        ({"colour": "red"}, "colour"),
+        ({"stages": [{"channels": 8, "stride": 1, "wings": 2}]}, "wings"),
+        ({"stem": {"channels": 8, "activation": "gelu"}}, "gelu"),
+        ({"padding": "none"}, "none"),
+    ],
+)
+def test_a_space_that_is_not_one_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Template.from_dict(preset("lite0").to_dict() | change, "space.yaml")
+
+
+def test_no_mapping_is_no_space() -> None:
+    with pytest.raises(ConfigError, match="a space is a mapping"):
+        Template.from_dict([1, 2], "space.yaml")
+
+
+def test_contradictory_spaces_are_refused(tiny_template: Template) -> None:
+    with pytest.raises(SpaceError, match="resolutions: must be positive and ascending"):
+        replace(tiny_template, resolutions=(64, 32))
+    with pytest.raises(SpaceError, match="kernels must be odd"):
+        replace(tiny_template, stages=(replace(tiny_template.stages[0], kernels=(2,)),))
+    with pytest.raises(SpaceError, match="the first block is fixed"):
+        replace(tiny_template, first=tiny_template.stages[0])
+
+
+@pytest.mark.parametrize(("value", "rounded"), [(3, 8), (12, 16), (18, 24), (90, 88), (100, 104)])
+def test_channels_are_rounded_to_eights_losing_at_most_a_tenth(value: float, rounded: int) -> None:
+    assert make_divisible(value) == rounded
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding"),
+    [(224, 3, 2, (0, 1)), (7, 3, 2, (1, 1)), (8, 5, 1, (2, 2)), (8, 5, 2, (1, 2))],
+)
+def test_same_padding_is_tensorflows(size: int, kernel: int, stride: int, padding: tuple[int, int]) -> None:
+    assert same_padding(size, kernel, stride) == padding
+
+
+@pytest.mark.parametrize(("column", "text"), [("kind", "magic"), ("height", "0"), ("se", "yes"), ("kernel", "")])
+def test_a_row_that_is_no_block_names_the_column(column: str, text: str) -> None:
+    row = BlockSpec(Kind.POOLING, 7, 7, 8, 8, 8).to_row() | {column: text}
+    with pytest.raises(FormatError, match=f"column '{column}'"):
+        BlockSpec.from_row(row)
