@@ -1,0 +1,134 @@
+"""Measuring many artefacts in one sitting: shuffled rounds, a reference kernel, a journal, one estimator."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nas_edge.devices import Device, LocalDevice
+from nas_edge.errors import MeasurementError
+from nas_edge.profiling.isolation import isolated
+from nas_edge.profiling.journal import Journal
+from nas_edge.profiling.measurement import Measurement
+from nas_edge.profiling.protocol import Protocol, Regime
+from nas_edge.profiling.reference import ReferenceKernel
+from nas_edge.profiling.sitting import SessionPool, Sitting, WorkItem
+from nas_edge.progress import Progress, silent
+from nas_edge.runtimes import Runtime
+
+_LOCK_WAIT_S = 120.0
+
+
+def measure_one(
+    model: bytes,
+    runtime: Runtime,
+    device: Device,
+    protocol: Protocol | None = None,
+    *,
+    name: str = "model",
+    precision: str = "fp32",
+    threads: int = 1,
+    reference_quiet_ms: float | None = None,
+    progress: Progress | None = None,
+) -> Measurement:
+    """One artefact under the thorough protocol; see `measure_many`."""
+    found = measure_many(
+        [WorkItem(name, model)],
+        runtime,
+        device,
+        protocol or Protocol.thorough(),
+        precision,
+        threads,
+        reference_quiet_ms=reference_quiet_ms,
+        progress=progress,
+    )
+    return found[name]
+
+
+def measure_many(
+    items: Sequence[WorkItem],
+    runtime: Runtime,
+    device: Device,
+    protocol: Protocol | None = None,
+    precision: str = "fp32",
+    threads: int = 1,
+    journal: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    reference: Callable[[], float] | None = None,
+    reference_quiet_ms: float | None = None,
+) -> dict[str, Measurement]:
+    """Measure all items in one sitting; blocks and whole networks alike.
+
+    The process is pinned to its quietest core(s), without garbage collection, both restored afterwards, and has the
+    device's lock throughout.
+
+    Args:
+        items: in any order; names unique.
+        runtime: what runs them.
+        device: where.
+        protocol: `Protocol.default()` by default.
+        precision: handed to the runtime.
+        threads: handed to the runtime; as many cores are used.
+        journal: a file that every visit is appended to. If it is there already, its visits count: a killed
+            measurement loses the visit it was in. Whoever is done with the results deletes it.
+        progress: told about twice a second; its unit is quiet visits.
+        reference: a reading of the reference kernel in ms; by default `ReferenceKernel` on the local device, and a
+            constant on others.
+        reference_quiet_ms: its quiet value if known (from the table whose figures the result is compared with), else
+            that of this sitting.
+
+    Returns:
+        a `Measurement` for each name.
+
+    Raises:
+        MeasurementError: nothing to measure, names not unique, a model that does not load, times that are not finite
+            and positive or that add up to more than has passed (the clock jumped), more threads than cores.
+        DeviceError: the device is locked or gone. FormatError, StorageError: see `Journal`.
+
+    """
+    protocol = protocol or Protocol.default()
+    if not items:
+        raise MeasurementError("there is nothing to measure")
+    if len({item.name for item in items}) < len(items):
+        raise MeasurementError("names of work items must be unique")
+    local = isinstance(device, LocalDevice)
+    if protocol.regime is Regime.COLD and not local:
+        raise MeasurementError(f"device {device.name!r}: the cold regime is measured on the local device only")
+    fingerprint = device.fingerprint()
+    conditions = {
+        "device": fingerprint.machine,
+        "runtime": runtime.name,
+        "runtime_version": runtime.version(),
+        "precision": precision,
+        "threads": threads,
+        "regime": str(protocol.regime),
+    }
+    report = progress or silent
+    report(0, len(items) * protocol.rounds, f"waiting for device {device.name!r}")
+    with device.lock(_LOCK_WAIT_S), Journal(journal, conditions) as book:
+        state = device.state()
+        with isolated(threads) if local else contextlib.nullcontext():
+            reading = reference or (ReferenceKernel() if local else lambda: 1.0)
+            sitting = Sitting(items, protocol, book, reading, reference_quiet_ms, watch_cpu=local and threads == 1)
+            with SessionPool(items, runtime, precision, threads) as pool:
+                sitting.measure(pool, report)
+    return {
+        item.name: Measurement(
+            name=item.name,
+            artefact_sha256=item.sha256,
+            visits=sitting.judged(item),
+            runtime=runtime.name,
+            runtime_version=runtime.version(),
+            precision=precision,
+            threads=threads,
+            batch=sitting.last(item).batch,
+            protocol=protocol,
+            device=fingerprint,
+            state=state,
+            reference_quiet_ms=sitting.quiet_ms,
+            date=sitting.last(item).date,
+        )
+        for item in items
+    }

@@ -1,0 +1,57 @@
+"""The reference kernel: fixed work, timed around every visit, that shows when the machine was disturbed.
+
+On shared machines the clock follows what the neighbours do, by several per cent within seconds, and their traffic
+fills the last cache level. Networks feel both, so the kernel has a part for each: arithmetic on what the first
+cache level holds, and one pass over what only the last one holds. It needs numpy alone, so its quiet value can be
+compared from sitting to sitting whichever runtime is measured.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+_SMALL = 4096  # float32: 16 KB
+_LARGE = 512 * 1024  # float32: 2 MB read, 2 MB written
+_ARITHMETIC_LOOPS = 24
+_READINGS = 5
+QUIET_QUANTILE = 0.2
+
+
+class ReferenceKernel:
+    """Callable: one reading in ms, about three quarters of it arithmetic."""
+
+    def __init__(self) -> None:
+        self._small = np.linspace(0.5, 1.5, _SMALL, dtype=np.float32)
+        self._small_out = np.empty_like(self._small)
+        self._large = np.ones(_LARGE, np.float32)
+        self._large_out = np.empty_like(self._large)
+        for _ in range(20):
+            self()
+
+    def __call__(self) -> float:
+        """Median of a few short runs of each part, summed: single interruptions do not count, lasting ones do."""
+        memory = float(np.median([self._memory_ns() for _ in range(_READINGS)]))
+        arithmetic = float(np.median([self._arithmetic_ns() for _ in range(_READINGS)]))
+        return (memory + arithmetic) / 1e6
+
+    def _arithmetic_ns(self) -> int:
+        small, out = self._small, self._small_out
+        start = time.perf_counter_ns()
+        for _ in range(_ARITHMETIC_LOOPS):
+            np.sqrt(small, out)
+            np.multiply(small, out, out)
+            np.add(small, out, out)
+        return time.perf_counter_ns() - start
+
+    def _memory_ns(self) -> int:
+        start = time.perf_counter_ns()
+        np.add(self._large, 1.0, self._large_out)
+        return time.perf_counter_ns() - start
+
+
+def quiet_value(readings_ms: Sequence[float]) -> float:
+    """What the kernel takes when nothing disturbs: a low quantile of all readings of a sitting, ms."""
+    return float(np.quantile(np.asarray(readings_ms, np.float64), QUIET_QUANTILE))

@@ -1,0 +1,146 @@
+"""ONNX Runtime on CPUs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_edge.errors import MeasurementError, SpaceError
+from nas_edge.runtimes.registry import register_runtime
+
+_ORT_WARNINGS_OFF = 3  # errors only: an optimiser's remarks belong on nobody's terminal
+_INPUT_SEED = 0
+
+
+@register_runtime("onnxruntime")
+class OnnxRuntime:
+    """The CPU provider, sequential, all graph optimisations."""
+
+    @property
+    def name(self) -> str:
+        """Always "onnxruntime"."""
+        return "onnxruntime"
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What the models may be in."""
+        return ("fp32",)
+
+    def version(self) -> str:
+        """Of the installed package."""
+        version: str = _onnxruntime().__version__
+        return version
+
+    def prepare(self, onnx_model: bytes, precision: str, threads: int) -> OnnxSession:
+        """Load a model.
+
+        Raises:
+            MeasurementError: ONNX Runtime refuses it. SpaceError: unknown precision, threads below 1.
+
+        """
+        if precision not in self.precisions:
+            raise SpaceError(f"runtime 'onnxruntime' runs {', '.join(self.precisions)}, not {precision!r}")
+        if threads < 1:
+            raise SpaceError(f"runtime 'onnxruntime' needs at least one thread, not {threads}")
+        return OnnxSession(onnx_model, threads)
+
+
+class OnnxSession:
+    """One loaded model; see `Session`."""
+
+    def __init__(self, onnx_model: bytes, threads: int) -> None:
+        ort = _onnxruntime()
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = _ORT_WARNINGS_OFF
+        # Idle workers that spin keep a core busy after every run: fair while one network runs back to back on
+        # several threads, which is what hot means; with one thread there are no workers.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if threads > 1 else "0")
+        try:
+            self._session = ort.InferenceSession(onnx_model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no common base but this
+            raise MeasurementError(f"ONNX Runtime does not load the model: {_first_line(error)}") from error
+        self._inputs = {
+            item.name: tuple(size if isinstance(size, int) else 1 for size in item.shape)
+            for item in self._session.get_inputs()
+        }
+        self._dynamic = {
+            item.name: tuple(not isinstance(size, int) for size in item.shape) for item in self._session.get_inputs()
+        }
+        self._outputs = [item.name for item in self._session.get_outputs()]
+        self._binding: Any = None
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of each input; dynamic sizes are 1."""
+        return self._inputs
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Outputs by name; inputs become float32. Raises MeasurementError for inputs that do not fit."""
+        session = self._open()
+        feeds = {}
+        for name, shape in self._inputs.items():
+            if name not in inputs:
+                raise MeasurementError(f"input {name!r} {shape} is missing; given: {', '.join(inputs) or 'nothing'}")
+            array = np.ascontiguousarray(inputs[name], dtype=np.float32)
+            free = self._dynamic[name]
+            if array.ndim != len(shape) or any(
+                a != s for a, s, f in zip(array.shape, shape, free, strict=True) if not f
+            ):
+                raise MeasurementError(f"input {name!r} has shape {array.shape}, the model takes {shape}")
+            feeds[name] = array
+        return dict(zip(self._outputs, session.run(self._outputs, feeds), strict=True))
+
+    def time(self, repeats: int) -> NDArray[np.float64]:
+        """Wall time of `repeats` runs back to back, ms, float64 [repeats]."""
+        session, binding = self._open(), self._bound()
+        run, clock = session.run_with_iobinding, time.perf_counter_ns
+        spans = [0] * repeats
+        for i in range(repeats):
+            start = clock()
+            run(binding)
+            spans[i] = clock() - start
+        return np.array(spans, np.float64) / 1e6
+
+    def close(self) -> None:
+        """Free the model."""
+        self._binding = self._session = None
+
+    def _open(self) -> Any:
+        if self._session is None:
+            raise MeasurementError("this session was closed")
+        return self._session
+
+    def _bound(self) -> Any:
+        """Inputs and outputs bound once: the timed span holds no copies and no allocation."""
+        if self._binding is None:
+            ort = _onnxruntime()
+            rng = np.random.default_rng(_INPUT_SEED)
+            binding = self._session.io_binding()
+            for name, shape in self._inputs.items():
+                binding.bind_ortvalue_input(
+                    name, ort.OrtValue.ortvalue_from_numpy(rng.standard_normal(shape, np.float32))
+                )
+            for name in self._outputs:
+                binding.bind_output(name)
+            self._binding = binding
+        return self._binding
+
+
+def _onnxruntime() -> Any:
+    """The package, its telemetry (on by default in the Linux wheels) switched off."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    return onnxruntime
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
