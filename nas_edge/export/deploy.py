@@ -1,0 +1,142 @@
+"""The deploy folder: the model, how to feed it, a program that does, and a card that says what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nas_edge import __version__
+from nas_edge.data.preprocess import Preprocess
+from nas_edge.errors import ExportError
+from nas_edge.export.parity import ParityReport
+from nas_edge.files import make_directory, write_bytes, write_json, write_text
+from nas_edge.units import format_bytes
+
+MODEL, LABELS, PREPROCESS, EXAMPLE, CARD = (
+    "model.onnx",
+    "labels.txt",
+    "preprocess.json",
+    "example.py",
+    "model_card.md",
+)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A line of the model card.
+
+    Attributes:
+        name: what is told, "accuracy", "latency".
+        value: with unit and, where there is one, interval.
+        origin: measured where and when, published by whom, or modelled.
+
+    """
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a person must know of a model before using it.
+
+    Attributes:
+        title: one line.
+        arch: the architecture as JSON data.
+        space: name of its search space.
+        figures: accuracy, latency, MACs, parameters ..., each with its origin.
+        data: what it was trained on, with licence.
+        sources: licences and origins of what else is in it (pretrained weights).
+        warnings: what it must not be relied on for.
+
+    """
+
+    title: str
+    arch: Mapping[str, Any]
+    space: str
+    figures: Sequence[Figure]
+    data: str
+    sources: Sequence[str] = field(default=())
+    warnings: Sequence[str] = field(default=())
+
+    def markdown(self, classes: Sequence[str], side: int, model: bytes, parity: ParityReport) -> str:
+        """The card as Markdown."""
+        rows = [f"| {_cell(f.name)} | {_cell(f.value)} | {_cell(f.origin)} |" for f in self.figures]
+        lines = [
+            f"# {self.title}",
+            "",
+            f"Classifies pictures into {len(classes)} classes: {', '.join(classes)}.",
+            f"Input: {side} x {side} pixels, prepared as `{PREPROCESS}` says; `{EXAMPLE}` does it.",
+            "",
+            "| figure | value | origin |",
+            "| --- | --- | --- |",
+            *rows,
+            "",
+            "## The file",
+            "",
+            f"- `{MODEL}`: {format_bytes(len(model))}, float32, sha256 `{hashlib.sha256(model).hexdigest()}`",
+            f"- Written by nas-edge {__version__} from the space `{self.space}`.",
+            f"- Checked: {parity.describe()}.",
+            f"- Architecture: `{json.dumps(dict(self.arch))}`",
+            "",
+            "## What it was made from",
+            "",
+            f"- Images: {self.data}",
+            *(f"- {source}" for source in self.sources),
+        ]
+        if self.warnings:
+            lines += ["", "## Limits", "", *(f"- {warning}" for warning in self.warnings)]
+        return "\n".join(lines) + "\n"
+
+
+def write_deploy(
+    folder: Path,
+    model: bytes,
+    *,
+    classes: Sequence[str],
+    preprocess: Preprocess,
+    side: int,
+    parity: ParityReport,
+    card: ModelCard,
+) -> tuple[Path, ...]:
+    """Write a folder from which ONNX Runtime classifies pictures without nas-edge.
+
+    `model.onnx`, `labels.txt` (a class a line), `preprocess.json`, `example.py` (onnxruntime, numpy, Pillow),
+    `model_card.md`. The model is written last: a folder that has it is whole.
+
+    Args:
+        folder: made if it is not there; files of these names are replaced.
+        model: from `build_model`, proven by `check_parity`.
+        classes: names, by number.
+        preprocess: what the network was trained with.
+        side: of its input, in pixels.
+        parity: the proof, for the card.
+        card: the rest of what is told.
+
+    Returns:
+        The files.
+
+    Raises:
+        ExportError: a class name with a line break. ConfigError, StorageError: not writable, disk full.
+
+    """
+    if broken := [name for name in classes if len(name.splitlines()) != 1]:
+        raise ExportError(f"class {broken[0]!r} does not fit on a line of {LABELS}; rename it")
+    make_directory(folder)
+    (folder / MODEL).unlink(missing_ok=True)  # an older one must not stand beside newer settings
+    settings = preprocess.to_dict() | {"side": side, "input": "image", "output": "logits"}
+    write_text(folder / LABELS, "".join(f"{name}\n" for name in classes))
+    write_json(folder / PREPROCESS, settings)
+    write_text(folder / EXAMPLE, Path(__file__).with_name("deploy_example.py").read_text(encoding="utf-8"))
+    write_text(folder / CARD, card.markdown(classes, side, model, parity))
+    write_bytes(folder / MODEL, model)
+    return tuple(folder / name for name in (MODEL, LABELS, PREPROCESS, EXAMPLE, CARD))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
