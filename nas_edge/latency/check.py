@@ -1,0 +1,211 @@
+"""Is a table any good? Coverage of a space, error on hold-out networks, odd entries: the gate for shared tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_edge.errors import ArchitectureError
+from nas_edge.latency.parametric import fit_parametric
+from nas_edge.latency.plan import distinct_blocks
+from nas_edge.latency.predictor import LatencyPredictor
+from nas_edge.latency.table import LatencyTable, canonical
+from nas_edge.spaces import BlockSpec, Kind, SearchSpace
+
+_ODD_SIGMAS, _ODD_LEAST = 5.0, math.log(2.0)
+_CONTRADICTION = 1.25
+_LEAST_COVERAGE = 0.5
+
+
+@dataclass(frozen=True)
+class HoldoutError:
+    """Predicted against measured on networks that no fit has seen.
+
+    Attributes:
+        networks: how many.
+        mape_percent: mean absolute error of the point estimate.
+        worst_percent: greatest absolute error.
+        bias_percent: mean signed error, positive where predictions are too high.
+        spearman: rank correlation.
+        below_high: share measured at or below the bound of `confidence`.
+        confidence: of that bound.
+
+    """
+
+    networks: int
+    mape_percent: float
+    worst_percent: float
+    bias_percent: float
+    spearman: float
+    below_high: float
+    confidence: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, rounded for people."""
+        return {
+            "networks": self.networks,
+            "mape_percent": round(self.mape_percent, 2),
+            "worst_percent": round(self.worst_percent, 2),
+            "bias_percent": round(self.bias_percent, 2),
+            "spearman": round(self.spearman, 4),
+            "below_high": round(self.below_high, 3),
+            "confidence": self.confidence,
+        }
+
+
+@dataclass(frozen=True)
+class TableReport:
+    """What `check_table` found.
+
+    Attributes:
+        blocks, calibration_networks, holdout_networks: in the table.
+        space: that coverage is about, "" for none.
+        needed: distinct blocks of that space.
+        missing: those that the table lacks.
+        holdout: error on the hold-out networks, None without.
+        odd: entries far from what their like take, in words.
+        problems: what makes the table unfit to be shared.
+
+    """
+
+    blocks: int
+    calibration_networks: int
+    holdout_networks: int
+    space: str
+    needed: int
+    missing: tuple[BlockSpec, ...]
+    holdout: HoldoutError | None
+    odd: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands against using the table."""
+        return not self.problems
+
+    @property
+    def coverage(self) -> float:
+        """Share of the space's blocks that the table has, 1 without a space."""
+        return 1.0 - len(self.missing) / self.needed if self.needed else 1.0
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "ok": self.ok,
+            "blocks": self.blocks,
+            "calibration_networks": self.calibration_networks,
+            "holdout_networks": self.holdout_networks,
+            "space": self.space,
+            "coverage": round(self.coverage, 4),
+            "missing_blocks": len(self.missing),
+            "holdout": None if self.holdout is None else self.holdout.to_json(),
+            "odd": list(self.odd),
+            "problems": list(self.problems),
+        }
+
+
+def check_table(
+    table: LatencyTable, space: SearchSpace | None = None, num_classes: int = 0, *, worst_mape_percent: float = 10.0
+) -> TableReport:
+    """Check a table that was read (its figures are then positive and finite already).
+
+    Args:
+        table: to be checked.
+        space: also checks coverage of this space, and the error on hold-out networks of it.
+        num_classes: of the classifier, with `space`.
+        worst_mape_percent: of the hold-out networks, above which the table is unfit.
+
+    """
+    missing: tuple[BlockSpec, ...] = ()
+    needed, holdout = 0, None
+    problems = _contradictions(table)
+    if space is not None:
+        wanted = distinct_blocks(space, num_classes, precision=table.header.precision)
+        needed = len(wanted)
+        missing = tuple(block for block in wanted if table.find(block) is None)
+        if len(missing) > (1 - _LEAST_COVERAGE) * needed:
+            problems.append(f"lacks {len(missing)} of the {needed} blocks of space {space.name!r}")
+        holdout = holdout_error(table, space, num_classes)
+        if holdout is not None and holdout.mape_percent > worst_mape_percent:
+            problems.append(f"hold-out networks are mispredicted by {holdout.mape_percent:.1f} % on average")
+    return TableReport(
+        len(table.blocks), len(table.calibration_networks()), len(table.holdout_networks()),
+        space.name if space else "", needed, missing, holdout, _odd(table), tuple(problems),
+    )  # fmt: skip
+
+
+def holdout_error(
+    table: LatencyTable, space: SearchSpace, num_classes: int, confidence: float = 0.9
+) -> HoldoutError | None:
+    """Error on the table's hold-out networks of a space; None where there are fewer than two."""
+    rows, measured = [], []
+    for network in table.holdout_networks():
+        if network.space == space.name and network.num_classes == num_classes:
+            try:
+                rows.append(space.from_json(network.arch))
+            except ArchitectureError:
+                continue
+            measured.append(network.ms)
+    if len(rows) < 2:
+        return None
+    prediction = LatencyPredictor.of(table, space, num_classes).predict(np.stack(rows), confidence)
+    ms = np.array(measured)
+    error = 100 * (prediction.point / ms - 1)
+    return HoldoutError(
+        len(ms), float(np.abs(error).mean()), float(np.abs(error).max()), float(error.mean()),
+        spearman(prediction.point, ms), float((ms <= prediction.high).mean()), confidence,
+    )  # fmt: skip
+
+
+def spearman(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Spearman's rank correlation of two float64 [n], ties given their mean rank; NaN where one is constant."""
+    ranks = [_ranks(values) for values in (a, b)]
+    centred = [r - r.mean() for r in ranks]
+    norm = math.sqrt(float((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
+    return float((centred[0] * centred[1]).sum()) / norm if norm else math.nan
+
+
+def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    mean_rank: NDArray[np.float64] = (last - (counts - 1) / 2.0)[inverse]
+    return mean_rank
+
+
+def describe_block(block: BlockSpec) -> str:
+    """One block in a few words: "inverted_residual 56x56x24 -> 40, k5 s2 mid 144"."""
+    text = f"{block.kind} {block.height}x{block.width}x{block.in_channels} -> {block.out_channels}"
+    if block.kind is Kind.INVERTED_RESIDUAL:
+        text += f", k{block.kernel} s{block.stride} mid {block.mid_channels}{' se' if block.se else ''}"
+    return text
+
+
+def _contradictions(table: LatencyTable) -> list[str]:
+    """Rows that compute the same and differ."""
+    seen: dict[BlockSpec, tuple[BlockSpec, float]] = {}
+    found = []
+    for block, entry in table.blocks.items():
+        other, ms = seen.setdefault(canonical(block), (block, entry.ms))
+        if max(ms, entry.ms) > _CONTRADICTION * min(ms, entry.ms):
+            found.append(f"{describe_block(block)} is there twice ({other.padding}, {block.padding}) and differs")
+    return found
+
+
+def _odd(table: LatencyTable) -> tuple[str, ...]:
+    """Entries that take far longer or shorter than a model of their like says."""
+    model = fit_parametric({block: entry.ms for block, entry in table.blocks.items()})
+    if model is None:
+        return ()
+    blocks = list(table.blocks)
+    logs = np.log(np.array([table.blocks[b].ms for b in blocks]) / model.predict(blocks))
+    found = []
+    for block, log in zip(blocks, logs, strict=True):
+        if abs(log) > max(_ODD_SIGMAS * model.log_error(block.kind), _ODD_LEAST):
+            found.append(
+                f"{describe_block(block)}: {table.blocks[block].ms:.4g} ms, {math.exp(log):.1f} times the model"
+            )
+    return tuple(found)

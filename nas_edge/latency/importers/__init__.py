@@ -1,0 +1,1 @@
+"""Tables of other projects, converted into ours: one file a format."""
