@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -24,6 +26,11 @@ from nas_edge.progress import Progress
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 MAX_PIXELS = 100_000_000  # a larger "photograph" is a mistake or a decompression bomb
 MAX_FILE_BYTES = 256 * 2**20
+# What Pillow's decoders raise, by format, for damaged files.
+_DAMAGED = (
+    OSError, ValueError, SyntaxError, IndexError, KeyError, TypeError, EOFError, OverflowError,
+    struct.error, zlib.error,
+)  # fmt: skip
 _CHUNK = 64  # pictures that a thread is given at a time
 
 
@@ -201,8 +208,7 @@ def decode(data: bytes, name: str, draft_side: int = 0) -> Image.Image:
         raise DataError(f"{name}: is not a picture that Pillow reads") from error
     except DataError:
         raise
-    # Pillow's decoders raise these, by format, for damaged files.
-    except (OSError, ValueError, SyntaxError, IndexError, KeyError, TypeError, EOFError, OverflowError) as error:
+    except _DAMAGED as error:
         raise DataError(f"{name}: is damaged ({_reason(error)})") from error
     except (Image.DecompressionBombError, MemoryError) as error:
         raise DataError(f"{name}: is too large ({_reason(error)})") from error
@@ -239,7 +245,8 @@ def in_threads(work: Callable[[int], None], count: int, progress: Progress | Non
             work(index)
 
     starts = range(0, count, _CHUNK)
-    with ThreadPoolExecutor(max_workers=min(usable_cores(), 16)) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(max_workers=min(usable_cores(), 16)) as pool:
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata of a picture that is read all the same
         try:
             for number, _ in enumerate(pool.map(chunk, starts), 1):
                 if progress is not None:

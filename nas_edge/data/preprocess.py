@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from nas_edge.errors import ConfigError, DataError
 
@@ -143,10 +143,24 @@ def to_rgb(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
         if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
             raise DataError(f"an image must be uint8 [h, w] or [h, w, 3], not {array.dtype} {list(array.shape)}")
         return Image.fromarray(array).convert("RGB")
-    upright = ImageOps.exif_transpose(image) if _orientation(image) != 1 else image
+    turn = _TURN.get(_orientation(image))
+    upright = image if turn is None else image.transpose(turn)
     if upright.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion would clip them at 255
         upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
     return upright if upright.mode == "RGB" else upright.convert("RGB")
+
+
+# EXIF orientation -> what makes it upright. Not `ImageOps.exif_transpose`: it rewrites all metadata, and so trips
+# over damaged ones that have nothing to do with the picture.
+_TURN = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def _orientation(image: Image.Image) -> int:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from nas_edge.data import Preprocess
-from nas_edge.data.preprocess import Resize
+from nas_edge.data.preprocess import Resize, to_rgb
 from nas_edge.errors import ConfigError, DataError
 
 from .pictures import picture
@@ -122,3 +123,25 @@ def test_a_key_or_value_that_does_not_fit_is_named(change, message):
 def test_something_that_is_no_mapping_is_refused():
     with pytest.raises(ConfigError, match="mapping"):
         Preprocess.from_dict([1, 2])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_turns_it(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture(5, (20, 16)).save(tmp_path / "x.png", exif=exif)
+    wanted = ImageOps.exif_transpose(Image.open(tmp_path / "x.png"))
+    assert np.array_equal(np.asarray(to_rgb(Image.open(tmp_path / "x.png"))), np.asarray(wanted))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_metadata_do_not_make_a_picture_unreadable(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(5, (20, 16)).save(tmp_path / "x.jpg", exif=exif)
+    data = bytearray((tmp_path / "x.jpg").read_bytes())
+    at = data.index(b"Exif")
+    for offset in range(6, 30):
+        damaged = bytearray(data)
+        damaged[at + offset] = 0xFE
+        assert Preprocess().resize(Image.open(io.BytesIO(bytes(damaged))), 8).shape == (8, 8, 3)
