@@ -74,7 +74,7 @@ class Bundle:
         """The predictor fitted to this bundle's measured subnets. Raises FormatError."""
         from nas_edge.accuracy.predictor import AccuracyPredictor
 
-        return AccuracyPredictor.load(self.path / PREDICTOR, self.space)
+        return AccuracyPredictor.read(self.path / PREDICTOR, self.space)
 
     def supernet(self) -> Supernet:
         """The network with its weights (imports torch). Raises FormatError."""

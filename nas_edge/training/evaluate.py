@@ -10,13 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_edge.data import Dataset, Preprocess, Split
+from nas_edge.data import Preprocess, Split
 from nas_edge.spaces import Population
 from nas_edge.supernet.recalibrate import recalibrate
 from nas_edge.supernet.static import StaticNet
 from nas_edge.supernet.supernet import Supernet
 
-CALIBRATION_IMAGES = 256
 _BATCH = 64
 
 
@@ -90,22 +89,15 @@ def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 class Evaluator:
-    """Recalibrates and evaluates subnets of one supernet, keeping the normalised images of each resolution.
+    """Recalibrates and evaluates subnets, keeping the normalised calibration images of each resolution.
 
     Args:
-        dataset: its train split calibrates.
+        calibration: training images for batch norms (see `data.calibration.choose_calibration`).
         preprocess: from pictures to numbers.
-        seed: chooses the calibration images.
-        calibration_images: how many.
     """
 
-    def __init__(
-        self, dataset: Dataset, preprocess: Preprocess, seed: int = 0, calibration_images: int = CALIBRATION_IMAGES
-    ) -> None:
-        self.dataset, self.preprocess = dataset, preprocess
-        count = min(calibration_images, len(dataset.train))
-        chosen = np.random.default_rng([seed, 3]).permutation(len(dataset.train))[:count]
-        self.calibration = dataset.train.subset(np.sort(chosen))
+    def __init__(self, calibration: Split, preprocess: Preprocess) -> None:
+        self.calibration, self.preprocess = calibration, preprocess
         self._batches: dict[int, list[Tensor]] = {}
 
     def calibration_batches(self, side: int) -> list[Tensor]:

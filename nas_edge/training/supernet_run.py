@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nas_edge.data import Dataset, Preprocess
+from nas_edge.data.calibration import choose_calibration
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, SearchSpace, Template
 from nas_edge.supernet.pretrained import load_pretrained, pretrained
@@ -75,7 +76,7 @@ def train_supernet(
 
 
 def _watcher(run: SupernetRun, net: Supernet) -> Callable[[int, WeightAverage], dict[str, float]]:
-    evaluator = Evaluator(run.dataset, run.preprocess, run.recipe.seed)
+    evaluator = Evaluator(choose_calibration(run.dataset.train, run.recipe.seed), run.preprocess)
     space, classes = net.space, net.num_classes
     archs = {"smallest": space.smallest(), "middle": middle(space, classes), "largest": space.largest()}
     probe = Supernet(run.template, classes)

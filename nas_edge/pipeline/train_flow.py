@@ -1,0 +1,347 @@
+"""`train` and `finetune`: from images to a bundle; from a run to better weights for its network."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas_edge import __version__
+from nas_edge.errors import ConfigError
+from nas_edge.files import make_directory, write_json, write_yaml
+from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS
+from nas_edge.pipeline.networks import FINETUNED, bundle_dataset, bundle_preprocess, subnet_of_run
+from nas_edge.pipeline.runs import load_run
+from nas_edge.progress import Progress, silent
+from nas_edge.spaces import SearchSpace
+from nas_edge.units import format_duration
+
+if TYPE_CHECKING:
+    from nas_edge.data import Dataset, Preprocess
+    from nas_edge.supernet.supernet import Supernet
+    from nas_edge.training.evaluate import Evaluator
+    from nas_edge.training.loop import Trained
+    from nas_edge.training.recipe import Recipe
+
+SUBNETS = 260
+_HOLDOUT_SHARE = 0.25
+_SMALL_SPLIT = 2000  # search images; below it each is looked at in several views
+_VIEWS = 8
+_TRAINING_SHARE = 0.75  # of a time limit; the rest measures subnets
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """A finished bundle.
+
+    Attributes:
+        out: its directory.
+        header: content of `bundle.yaml`.
+    """
+
+    out: Path
+    header: dict[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """0."""
+        return 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The bundle's header and where it lies."""
+        return {"bundle": str(self.out), **self.header}
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        figures = self.header["figures"]
+        lines = [f"bundle {self.out}: {self.header['data']['summary']}"]
+        for name, found in figures["search_split"].items():
+            low, high = found["interval95"]
+            share = f"{100 * found['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+            lines.append(
+                f"  {name:9} {found['macs'] / 1e6:7.1f} M MACs  {found['resolution']} px  {share} on the search split"
+            )
+        fit = figures["accuracy_predictor"]
+        ceiling = f", noise ceiling {fit['ceiling_tau']:.2f}" if "ceiling_tau" in fit else ""
+        lines.append(
+            f"  accuracy predictor: RMSE {100 * fit['rmse']:.2f} points, Kendall's tau {fit['tau']:.2f}{ceiling}"
+            f" on {fit['holdout']:.0f} subnets it was not fitted to"
+        )
+        lines.append(f"next: nas-edge search --target local --latency 5ms --bundle {self.out}")
+        return lines
+
+
+def train_flow(
+    data: str,
+    space: str,
+    out: Path,
+    *,
+    init: str | None = None,
+    epochs: int | None = None,
+    time_limit_s: float | None = None,
+    resolutions: tuple[int, ...] | None = None,
+    recipe: dict[str, Any] | None = None,
+    seed: int = 0,
+    subnets: int = SUBNETS,
+    progress: Progress = silent,
+) -> TrainReport:
+    """Train a supernet on images and measure what a search needs; resumable at every stage.
+
+    Args:
+        data: name, folder or CSV.
+        space: preset or YAML file.
+        out: directory of the bundle.
+        init: published start, None for random weights.
+        epochs: of the recipe, None for its own.
+        time_limit_s: for everything; three quarters go into training.
+        resolutions: input sides to train at, None for the space's own.
+        recipe: changes to the default recipe, as plain data.
+        seed: of everything random.
+        subnets: how many are measured for the accuracy predictor.
+        progress: told all along.
+
+    Raises:
+        DataError, SpaceError, TrainingError, ConfigError, MissingExtraError: what cannot be used, and why.
+    """
+    from nas_edge.data import Preprocess, load_dataset
+    from nas_edge.supernet.pretrained import pretrained
+    from nas_edge.training.loop import HISTORY
+    from nas_edge.training.recipe import Recipe
+    from nas_edge.training.supernet_run import SupernetRun, train_supernet
+
+    start = time.monotonic()
+    template = SearchSpace.named(space).template
+    template = template.with_resolutions(resolutions) if resolutions else template
+    given = dict(recipe or {})
+    given |= {"epochs": epochs} if epochs is not None else {}
+    given.setdefault("teacher_epochs", min(Recipe.teacher_epochs, int(given.get("epochs", Recipe.epochs)) // 5))
+    chosen = Recipe.from_dict({**given, "seed": seed})
+    published = pretrained(init) if init is not None else None
+    preprocess = Preprocess(mean=published.mean, std=published.std) if published else Preprocess()
+    make_directory(out)
+    if (out / HEADER).exists():
+        raise ConfigError(f"{out}: holds a finished bundle; choose another --out, or delete it to train anew")
+    dataset = load_dataset(data, seed=seed, progress=progress)
+    progress(0, 1, dataset.describe())
+    work = make_directory(out / "work")
+    limit = None if time_limit_s is None else max(1.0, time_limit_s * _TRAINING_SHARE)
+    run = SupernetRun(template, dataset, preprocess, chosen, init, work)
+    net, done = train_supernet(run, time_limit_s=limit, progress=progress)
+    budget_s = None if time_limit_s is None else time_limit_s - (time.monotonic() - start)
+    figures = finish_bundle(net, dataset, preprocess, chosen, out, subnets, budget_s, progress)
+    header = bundle_header(out, data, dataset, preprocess, chosen, init, done, figures, time.monotonic() - start)
+    (work / HISTORY).replace(out / HISTORY)
+    write_yaml(out / HEADER, header)
+    shutil.rmtree(work)
+    return TrainReport(out, header)
+
+
+def finish_bundle(
+    net: Supernet,
+    dataset: Dataset,
+    preprocess: Preprocess,
+    recipe: Recipe,
+    out: Path,
+    subnets: int,
+    budget_s: float | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write weights, space, calibration images, measured subnets and predictor; returns the figures.
+
+    Raises:
+        StorageError, ConfigError: cannot be written.
+    """
+    from nas_edge.accuracy import write_accuracy
+    from nas_edge.data.calibration import choose_calibration, read_calibration, write_calibration
+    from nas_edge.supernet.weights import save_weights
+    from nas_edge.training.accuracy_fit import fit_accuracy_predictor
+    from nas_edge.training.evaluate import Evaluator, fixed_views
+    from nas_edge.training.subnets import choose_subnets, measure_subnets
+
+    save_weights(net, out / WEIGHTS)
+    write_yaml(out / SPACE, net.template.to_dict())
+    write_calibration(choose_calibration(dataset.train, recipe.seed), dataset.classes, out / CALIBRATION)
+    evaluator = Evaluator(read_calibration(out / CALIBRATION), preprocess)
+    augmentation = recipe.augmentation
+    views = fixed_views(
+        _VIEWS if len(dataset.search) < _SMALL_SPLIT else 1, augmentation.horizontal_flip, augmentation.vertical_flip
+    )
+    population = choose_subnets(net.space, net.num_classes, subnets, recipe.seed)
+    if budget_s is not None:
+        spent = time.monotonic()
+        measure_subnets(net, evaluator, dataset.search, population[1:2], 0, views, out / "work" / "subnets.jsonl")
+        per_subnet = (time.monotonic() - spent) / 2  # the largest costs about twice the mean
+        population = population[: max(_least_subnets(), int(budget_s / max(per_subnet, 1e-3)))]
+    holdout = round(len(population) * _HOLDOUT_SHARE)
+    measured = measure_subnets(
+        net, evaluator, dataset.search, population, holdout, views, out / "work" / "subnets.jsonl", progress
+    )
+    write_accuracy(out / ACCURACY, net.space, measured)
+    predictor, report = fit_accuracy_predictor(net.space, measured, seed=recipe.seed, progress=progress)
+    predictor.write(out / PREDICTOR)
+    return {
+        "search_split": search_figures(net, evaluator, dataset),
+        "accuracy_predictor": {name: round(float(value), 5) for name, value in report.figures().items()},
+        "views": len(views),
+    }
+
+
+def _least_subnets() -> int:
+    from nas_edge.training.accuracy_fit import MIN_SUBNETS
+
+    return int(MIN_SUBNETS / (1 - _HOLDOUT_SHARE)) + 8
+
+
+def search_figures(net: Supernet, evaluator: Evaluator, dataset: Dataset) -> dict[str, Any]:
+    """Smallest, middle and largest architecture on the search split, plain view."""
+    from nas_edge.training.supernet_run import middle
+
+    space, classes = net.space, net.num_classes
+    figures = {}
+    for name, arch in (
+        ("smallest", space.smallest()),
+        ("middle", middle(space, classes)),
+        ("largest", space.largest()),
+    ):
+        subnet = evaluator.recalibrated(net, arch)
+        found = evaluator.evaluate(subnet, subnet.resolution, dataset.search)
+        figures[name] = {
+            "accuracy": round(found.accuracy, 5),
+            "interval95": [round(v, 5) for v in found.interval()],
+            "balanced_accuracy": round(found.balanced_accuracy, 5),
+            "macs": float(space.macs(arch[None], classes)[0]),
+            "resolution": subnet.resolution,
+        }
+    return figures
+
+
+def bundle_header(
+    out: Path,
+    data: str,
+    dataset: Dataset,
+    preprocess: Preprocess,
+    recipe: Recipe,
+    init: str | None,
+    done: Trained,
+    figures: dict[str, Any],
+    wall_s: float,
+) -> dict[str, Any]:
+    """Content of `bundle.yaml`."""
+    import torch
+
+    from nas_edge.supernet.pretrained import pretrained
+
+    start = pretrained(init) if init is not None else None
+    return {
+        "format": FORMAT,
+        "name": out.resolve().name,
+        "classes": list(dataset.classes),
+        "preprocess": preprocess.to_dict(),
+        "data": {
+            "spec": data,
+            "seed": recipe.seed,
+            "summary": dataset.describe(),
+            "source": dataset.source,
+            "sha256": {name: split.sha256() for name, split in dataset.splits.items()},
+        },
+        "init": {"name": start.name, "source": start.source, "licence": start.licence} if start else None,
+        "recipe": recipe.to_dict(),
+        "trained": {
+            "nas_edge": __version__,
+            "torch": torch.__version__,
+            "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "epochs": done.epochs,
+            "steps": done.steps,
+            "training_hours": round(done.seconds / 3600, 3),
+            "last_sitting_hours": round(wall_s / 3600, 3),
+        },
+        "figures": figures,
+    }
+
+
+@dataclass(frozen=True)
+class FinetuneReport:
+    """Accuracy on the search split before and after, 0..1, with 95 % intervals."""
+
+    run: Path
+    before: tuple[float, float, float]
+    after: tuple[float, float, float]
+    kept: bool
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """0."""
+        return 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        names = ("accuracy", "low", "high")
+        return {
+            "run": str(self.run),
+            "split": "search",
+            "before": dict(zip(names, self.before, strict=True)),
+            "after": dict(zip(names, self.after, strict=True)),
+            "kept": self.kept,
+            "wall_s": round(self.seconds, 1),
+        }
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        before, after = (
+            f"{100 * a:.1f} % ({100 * low:.1f} to {100 * high:.1f})" for a, low, high in (self.before, self.after)
+        )
+        told = (
+            "kept: export and evaluate use the new weights" if self.kept else "not better: the inherited weights stay"
+        )
+        return [f"search split: {before} before, {after} after {format_duration(self.seconds)}; {told}"]
+
+
+def finetune_flow(
+    run: Path,
+    *,
+    data: str | None = None,
+    epochs: int = 5,
+    time_limit_s: float | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> FinetuneReport:
+    """Train a run's network on its own; better weights are kept in the run, worse ones are not.
+
+    Raises:
+        ConfigError: not a run. DataError, TrainingError: see `train_flow`.
+    """
+    from nas_edge.supernet.weights import save_weights, to_stored_precision
+    from nas_edge.training.evaluate import Evaluation, Evaluator
+    from nas_edge.training.finetune import finetune, finetune_recipe
+    from nas_edge.training.recipe import Recipe
+
+    start = time.monotonic()
+    found = load_run(run)
+    subnet, bundle, _ = subnet_of_run(found)
+    preprocess = bundle_preprocess(bundle)
+    dataset = bundle_dataset(bundle, data, progress)
+    recipe = finetune_recipe(Recipe.from_dict(bundle.header.get("recipe", {})), epochs, seed)
+    evaluator = Evaluator(dataset.train, preprocess)
+
+    def figures(answers: Evaluation) -> tuple[float, float, float]:
+        return (answers.accuracy, *answers.interval())
+
+    side = subnet.resolution
+    before = figures(evaluator.evaluate(subnet, side, dataset.search))
+    work = make_directory(run / "finetune")
+    trained, _ = finetune(subnet, dataset, preprocess, recipe, work, time_limit_s=time_limit_s, progress=progress)
+    to_stored_precision(trained)
+    after = figures(evaluator.evaluate(trained, side, dataset.search))
+    kept = after[0] >= before[0]
+    if kept:
+        save_weights(trained, run / FINETUNED)
+    report = FinetuneReport(run, before, after, kept, time.monotonic() - start)
+    shutil.rmtree(work)
+    write_json(run / "finetune.json", {"format": 1, **report.to_json(), "recipe": recipe.to_dict()})
+    return report

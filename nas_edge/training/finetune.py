@@ -1,0 +1,62 @@
+"""Fine-tuning one subnet on its own, from the weights it inherited."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from nas_edge.data import Dataset, Preprocess
+from nas_edge.data.calibration import choose_calibration
+from nas_edge.progress import Progress, silent
+from nas_edge.supernet.recalibrate import recalibrate
+from nas_edge.supernet.static import StaticBlock, StaticNet
+from nas_edge.training.evaluate import Evaluator
+from nas_edge.training.loop import Setting, Trained, train, uses_bf16
+from nas_edge.training.losses import Single
+from nas_edge.training.recipe import Recipe
+
+_RATE = 0.2  # of the supernet's learning rate: the weights are nearly right already
+
+
+def finetune_recipe(recipe: Recipe, epochs: int, seed: int) -> Recipe:
+    """The supernet's recipe for one inherited network: a lower peak, no teacher phase, little drop-connect."""
+    return replace(
+        recipe,
+        epochs=epochs,
+        teacher_epochs=0,
+        learning_rate=recipe.learning_rate * _RATE,
+        warmup_epochs=min(recipe.warmup_epochs, epochs / 4),
+        drop_connect=recipe.drop_connect / 2,
+        ema=0.98,
+        seed=seed,
+    )
+
+
+def finetune(
+    subnet: StaticNet,
+    dataset: Dataset,
+    preprocess: Preprocess,
+    recipe: Recipe,
+    out: Path,
+    *,
+    time_limit_s: float | None = None,
+    progress: Progress = silent,
+) -> tuple[StaticNet, Trained]:
+    """Train `subnet` in place, or go on from `out`; returned in evaluation mode, averaged weights.
+
+    Raises:
+        TrainingError, FormatError: see `training.loop.train`.
+    """
+    blocks = [block for block in subnet.blocks if isinstance(block, StaticBlock)]
+    for number, block in enumerate(blocks):
+        block.drop_rate = recipe.drop_connect * number / len(blocks)
+    side = subnet.resolution
+    objective = Single(subnet, side, recipe, uses_bf16(recipe))
+    done = train(
+        Setting(subnet, objective, dataset, preprocess, side, recipe, out),
+        time_limit_s=time_limit_s,
+        progress=progress,
+    )
+    # Averaging leaves running figures behind the weights: measure them anew.
+    recalibrate(subnet, Evaluator(choose_calibration(dataset.train, recipe.seed), preprocess).calibration_batches(side))
+    return subnet, done
