@@ -70,7 +70,13 @@ def _walk(root: Path) -> tuple[list[_Parts], set[_Parts]]:
     def fail(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
-    for directory, subfolders, names in os.walk(root, onerror=fail):
+    seen: set[tuple[int, int]] = set()  # class folders may be links; a link back up must not be followed for ever
+    for directory, subfolders, names in os.walk(root, onerror=fail, followlinks=True):
+        status = os.stat(directory)
+        if (status.st_dev, status.st_ino) in seen:
+            subfolders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         here = Path(directory).relative_to(root).parts
         subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__")))
         folders.update((*here, name) for name in subfolders)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import struct
 import warnings
 import zipfile
@@ -93,7 +94,10 @@ class FileImages(BytesSource):
     def read(self, index: int) -> bytes:
         """The whole file."""
         path = self.root / self.members[index]
-        if path.stat().st_size > MAX_FILE_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            raise ValueError("is not a file")
+        if status.st_size > MAX_FILE_BYTES:
             raise ValueError(f"more than {MAX_FILE_BYTES >> 20} MB")
         return path.read_bytes()
 

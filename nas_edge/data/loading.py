@@ -51,7 +51,8 @@ def load_dataset(
 ) -> Dataset:
     """A data set by name, or from where it lies.
 
-    `spec` is a name ("trashnet", embedded; "cifar10", "fashion-mnist", which lie in `root`), or a path: a folder with
+    `spec` is a name ("trashnet", embedded; "cifar10", "fashion-mnist", which lie in `root`), or a path ("./trashnet"
+    where a folder has the name of a data set): a folder with
     a sub-folder for each class; with `train`, `val` and `test` folders of such; with `train.zip`, `val.zip`,
     `test.zip`; one zip of any of these; CIFAR-10's python or binary directory; a directory of idx files; a CSV with
     the columns path, label and, optionally, group and split.

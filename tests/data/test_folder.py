@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -206,3 +207,19 @@ def test_an_unknown_name_offers_near_ones():
 def test_a_path_that_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match="no such folder"):
         load_dataset(str(tmp_path / "nowhere"))
+
+
+def test_class_folders_may_be_links_and_a_link_back_up_is_not_followed_for_ever(tmp_path):
+    class_folders(tmp_path / "elsewhere", {"a": 4})
+    class_folders(tmp_path / "set", {"b": 4}, start=50)
+    (tmp_path / "set" / "a").symlink_to(tmp_path / "elsewhere" / "a")
+    (tmp_path / "set" / "b" / "loop").symlink_to(tmp_path / "set")
+    dataset = load_dataset(tmp_path / "set")
+    assert dataset.classes == ("a", "b")
+    assert len(all_names(dataset)) == 8
+
+
+def test_a_pipe_with_the_name_of_a_picture_is_skipped_not_waited_for(tmp_path):
+    class_folders(tmp_path, {"a": 4, "b": 4})
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    assert load_dataset(tmp_path).skipped == ("a/pipe.png: cannot be read (is not a file)",)
