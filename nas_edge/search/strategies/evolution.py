@@ -1,0 +1,208 @@
+"""Evolution, the default: (mu + lambda) over arrays, helped by the constraints, polished by combined single moves.
+
+The loop is that of regularised constrained evolution as Once-for-All's finder has it (Cai et al., 2020): parents by
+rank, uniform crossover, mutation, the best survive. Three things are added. Children over a limit are pulled back
+towards a parent that meets it, before anything is spent on them. Nothing is evaluated twice. And every few
+generations the neighbours of some survivors are evaluated (each gene and each depth changed alone); since networks
+are nearly additive, the sums of their gains and costs then say which two or three changes are worth trying together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_edge.errors import QuantityError
+from nas_edge.search.problem import Problem
+from nas_edge.search.strategies.base import register_strategy
+from nas_edge.search.strategies.herd import Herd
+from nas_edge.search.strategies.moves import combined_moves, row_keys, single_moves
+from nas_edge.spaces import Population
+
+Float = NDArray[np.float64]
+
+ATTEMPTS = 8  # generations of nothing but known architectures before random ones are drawn
+LEAST_FRESH = 0.5  # share of children not seen before, below which more genes are mutated
+
+
+@dataclass(frozen=True)
+class EvolutionOptions:
+    """Options of evolution.
+
+    Attributes:
+        population: survivors of a generation (mu).
+        children: architectures of a generation (lambda).
+        initial: random architectures at the start.
+        crossover: share of children that have two parents.
+        mutated_genes: expected number of genes drawn anew in a child.
+        polish_every: generations between two rounds of combined moves; 0 for never.
+        polished: survivors polished in a round.
+        combinations: combined moves tried for each of them.
+        niches: pairs of width and resolution that survive side by side at first; ever fewer do.
+        niche_share: of the evaluations, after which one niche is left.
+
+    """
+
+    population: int = 200
+    children: int = 1000
+    initial: int = 2000
+    crossover: float = 0.5
+    mutated_genes: float = 2.0
+    polish_every: int = 3
+    polished: int = 4
+    combinations: int = 60
+    niches: int = 8
+    niche_share: float = 0.7
+
+    def __post_init__(self) -> None:
+        for name in ("population", "children", "initial", "polished", "combinations"):
+            if getattr(self, name) < 1:
+                raise QuantityError(f"option {name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.crossover <= 1 or self.mutated_genes <= 0 or self.polish_every < 0:
+            raise QuantityError(
+                "options crossover (0 to 1), mutated_genes (> 0) or polish_every (>= 0) are out of range"
+            )
+
+
+@dataclass
+class _Polish:
+    """Survivors whose neighbours are out for evaluation: what is needed to combine their moves."""
+
+    rows: Population
+    gains: Float
+    excess: Float
+    neighbours: Population
+    parent: NDArray[np.intp]
+
+
+@register_strategy("evolution", EvolutionOptions)
+class Evolution:
+    """Vectorised evolution of one objective."""
+
+    def __init__(self, problem: Problem, options: EvolutionOptions, rng: np.random.Generator) -> None:
+        space = problem.space
+        self._problem, self._space, self._options, self._rng = problem, space, options, rng
+        self._key = rng.integers(1, 2**63 - 1, len(space.genes), np.int64) | 1
+        self._rate = self._least_rate = min(0.5, options.mutated_genes / len(space.genes))
+        self._seen = np.zeros(0, np.int64)
+        self._herd = Herd.empty(space)
+        self._begun, self._total, self._told = False, 0, 0
+        self._generation = 0
+        self._polish: _Polish | None = None
+        self._combine: Population | None = None
+        self._polished: set[int] = set()
+
+    def ask(self, limit: int) -> Population:
+        """The next generation, or neighbours and combined moves of survivors."""
+        self._total = max(self._total, self._told + limit)
+        if not self._begun:
+            self._begun = True
+            return self._fresh(self._initial(min(limit, self._options.initial)), limit)
+        if self._combine is not None:
+            rows, self._combine = self._fresh(self._combine, limit), None
+            if len(rows):
+                return rows
+        self._generation += 1
+        if self._options.polish_every and self._generation % self._options.polish_every == 0:
+            rows = self._neighbours(limit)
+            if len(rows):
+                return rows
+        wanted = min(limit, self._options.children)
+        for _ in range(ATTEMPTS):
+            rows = self._fresh(self._children(wanted), limit)
+            # Survivors that have become alike have children that were seen before: change more genes.
+            few = len(rows) < wanted * LEAST_FRESH
+            self._rate = min(0.5, self._rate * 1.2) if few else max(self._least_rate, self._rate / 1.1)
+            if len(rows):
+                return rows
+        return self._fresh(self._space.sample(min(limit, self._options.children), self._rng), limit)
+
+    def tell(self, population: Population, objectives: Float, violation: Float) -> None:
+        """Survival of the best of old and new, in each niche."""
+        if not len(population):
+            return
+        gain = objectives[:, 0]
+        if self._polish is not None:
+            self._combine = self._combinations(self._polish, population, gain)
+            self._polish = None
+        self._told += len(population)
+        keys = np.sort(row_keys(population, self._key))
+        self._seen = np.insert(self._seen, np.searchsorted(self._seen, keys), keys)
+        progress = self._told / max(self._total, self._told)
+        niches = max(1, round(self._options.niches ** (1 - progress / self._options.niche_share)))
+        self._herd = self._herd.with_rows(population, gain, violation).survivors(self._options.population, niches)
+
+    def _fresh(self, rows: Population, limit: int) -> Population:
+        """Those not seen before, each once."""
+        keys, first = np.unique(row_keys(rows, self._key), return_index=True)
+        if len(self._seen):
+            position = np.minimum(np.searchsorted(self._seen, keys), len(self._seen) - 1)
+            first = first[self._seen[position] != keys]
+        first.sort()
+        return rows[first[:limit]]
+
+    def _initial(self, n: int) -> Population:
+        """Random architectures, most of them mixed with the smallest or largest: any budget is in their range."""
+        space, rng = self._space, self._rng
+        rows = space.sample(n, rng)
+        ends = np.stack([space.smallest(), space.largest()])
+        resolution = rows[:, : space.layout.globals].copy()
+        third = n // 3
+        for i in range(2):
+            part = slice(i * third, (i + 1) * third)
+            rows[part] = space.crossover(rows[part], np.repeat(ends[i : i + 1], third, axis=0), rng)
+        rows[:, : space.layout.globals] = resolution
+        if n > 2:
+            rows[:2] = ends
+        return rows
+
+    def _children(self, n: int) -> Population:
+        space, rng, herd = self._space, self._rng, self._herd
+        one, other = herd.pairs(n, rng)
+        first = herd.rows[one]
+        two = rng.random(n) < self._options.crossover
+        rows = np.where(two[:, None], space.crossover(first, herd.rows[other], rng), first)
+        rows = space.mutate(rows, rng, self._rate)
+        for _ in range(2 if self._problem.constraints else 0):
+            over = np.flatnonzero(self._problem.violation(rows) > herd.violation[one])
+            if not len(over):
+                break
+            rows[over] = space.crossover(rows[over], first[over], rng)
+        return rows
+
+    def _neighbours(self, limit: int) -> Population:
+        """Single moves from the best survivors that were not polished yet."""
+        herd = self._herd
+        chosen: list[int] = []
+        keys = row_keys(herd.rows, self._key)
+        for i in herd.by_niche():
+            if int(keys[i]) not in self._polished:
+                self._polished.add(int(keys[i]))
+                chosen.append(int(i))
+            if len(chosen) == self._options.polished:
+                break
+        if not chosen:
+            return herd.rows[:0]
+        rows = herd.rows[chosen]
+        neighbours, parent = single_moves(self._space, rows)
+        neighbours, parent = neighbours[:limit], parent[:limit]
+        self._polish = _Polish(rows, herd.gain[chosen], self._problem.excess(rows), neighbours, parent)
+        return neighbours
+
+    def _combinations(self, polish: _Polish, population: Population, gain: Float) -> Population:
+        """Moves from each polished survivor that promise most together within the limits."""
+        if len(population) != len(polish.neighbours):
+            return population[:0]
+        excess = self._problem.excess(population)
+        found = [population[:0]]
+        for p, row in enumerate(polish.rows):
+            mine = np.flatnonzero(polish.parent == p)
+            gains = gain[mine] - polish.gains[p]
+            costs = excess[mine] - polish.excess[p]
+            found.append(
+                combined_moves(row, population[mine], gains, costs, polish.excess[p], self._options.combinations)
+            )
+        rows = np.concatenate(found)
+        return self._space.repair(rows) if len(rows) else rows
