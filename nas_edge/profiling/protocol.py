@@ -101,7 +101,9 @@ class Protocol:
     @classmethod
     def thorough(cls) -> Protocol:
         """Verification, `profile`, and figures that are published."""
-        return cls(min_rounds=12, rounds=24, max_rounds=48, max_repeats=100, visit_ms=20.0, tolerance=0.005)
+        return cls(
+            min_rounds=12, rounds=24, max_rounds=48, max_repeats=100, visit_ms=20.0, min_span_s=6.0, tolerance=0.005
+        )
 
     def for_statistic(self, statistic: Statistic | str) -> Protocol:
         """The same with another statistic; a high quantile gets visits that are long enough to show it."""
