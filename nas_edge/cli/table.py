@@ -1,5 +1,111 @@
 """`nas-edge table measure|show|check|predict`."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from nas_edge.cli.common import (
+    DebugOption,
+    JsonOption,
+    SeedOption,
+    emit,
+    parse_resolutions,
+    parsed,
+    shown_progress,
+)
+
 app = typer.Typer(help="Latency tables: what devices were measured to do.", no_args_is_help=True, rich_markup_mode=None)
+
+TargetOption = Annotated[str, typer.Option("--target", help="Name of 'nas-edge targets list', or a YAML file.")]
+SpaceOption = Annotated[str | None, typer.Option("--space", help="Preset or YAML file; default: the bundle's.")]
+ClassesOption = Annotated[int | None, typer.Option("--classes", min=2, help="Outputs; default: the bundle's.")]
+BundleOption = Annotated[str, typer.Option("--bundle", help="Whose space and classes are meant.")]
+TableArgument = Annotated[
+    str | None, typer.Argument(metavar="[TABLE]", help="Directory, or <target>/<runtime>-<precision>.")
+]
+
+
+@app.command("measure", epilog="Example: nas-edge table measure --target local --space lite0 --classes 6")
+def measure(
+    target: TargetOption = "local",
+    space: SpaceOption = None,
+    classes: ClassesOption = None,
+    bundle: BundleOption = "trashnet",
+    resolutions: Annotated[str | None, typer.Option(help="Input sides to measure; default: all.")] = None,
+    effort: Annotated[str, typer.Option(help="quick, default or thorough.")] = "default",
+    regime: Annotated[str, typer.Option(help="hot: back to back; cold: caches emptied between.")] = "hot",
+    networks: Annotated[int, typer.Option(min=0, max=200, help="Whole networks to calibrate on.")] = 20,
+    holdout: Annotated[int, typer.Option(min=0, max=200, help="Whole networks to check the predictor on.")] = 20,
+    resume: Annotated[bool, typer.Option("--resume/--anew", help="Go on where a killed measurement was.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Directory of tables; default: latency_tables.")] = None,
+    seed: SeedOption = 0,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Measure every block of a space, and whole networks beside them, on a device."""
+    from nas_edge.pipeline.table_commands import chosen_space, measure_command
+
+    about, num_classes = chosen_space(space, classes, bundle)
+    sides = parsed(resolutions, parse_resolutions)
+    about = about if sides is None else about.restrict(resolutions=sides)
+    with shown_progress() as progress:
+        report = measure_command(
+            target, about, num_classes, out=out, effort=effort, regime=regime, calibration=networks, holdout=holdout,
+            resume=resume, seed=seed, progress=progress,
+        )  # fmt: skip
+    emit(json_output, report.to_json(), report.lines())
+    return report.exit_code
+
+
+@app.command("show", epilog="Example: nas-edge table show --target jetson")
+def show(
+    table: TableArgument = None,
+    target: Annotated[str | None, typer.Option("--target", help="Its table; default: local.")] = None,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Show what a table holds, where it comes from and how far it can be trusted."""
+    from nas_edge.pipeline.table_commands import show_command
+
+    report = show_command(table, target)
+    emit(json_output, report.to_json(), report.lines())
+    return report.exit_code
+
+
+@app.command("check", epilog="Example: nas-edge table check latency_tables/cpu-mine/onnxruntime-fp32")
+def check(
+    table: TableArgument = None,
+    target: Annotated[str | None, typer.Option("--target", help="Its table; default: local.")] = None,
+    space: SpaceOption = None,
+    classes: ClassesOption = None,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Check a table: schema, coverage, outliers, error on the networks held out. Exit code 1: not fit to be shared."""
+    from nas_edge.pipeline.table_commands import check_command
+
+    report = check_command(table, target, space, classes)
+    emit(json_output, report.to_json(), report.lines())
+    return report.exit_code
+
+
+@app.command("predict", epilog="Example: nas-edge table predict --target jetson --arch runs/mine/arch.json")
+def predict(
+    arch: Annotated[Path, typer.Option(help="JSON file with r, d, ks, e: an arch.json.")],
+    target: TargetOption = "local",
+    space: SpaceOption = None,
+    classes: ClassesOption = None,
+    bundle: BundleOption = "trashnet",
+    confidence: Annotated[float, typer.Option(help="Probability that the upper bound holds.")] = 0.9,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Predict the latency of one architecture, with its interval and what it rests on."""
+    from nas_edge.pipeline.table_commands import predict_command
+
+    report = predict_command(target, arch, space, classes, bundle, confidence)
+    emit(json_output, report.to_json(), report.lines())
+    return report.exit_code

@@ -79,7 +79,8 @@ class SearchArguments(Arguments):
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Search into the step's directory."""
-        from nas_edge.pipeline.search_flow import SearchRequest, search_flow
+        from nas_edge.pipeline.search_flow import search_flow
+        from nas_edge.pipeline.search_report import SearchRequest
 
         values = self.model_dump(exclude={"name", "latency"})
         return search_flow(SearchRequest(**values, latency_ms=self.latency, out=directory), progress)

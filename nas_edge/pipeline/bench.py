@@ -1,0 +1,106 @@
+"""`Bench`: a target's device and runtime, ready to measure networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nas_edge.devices import Device, LocalDevice
+from nas_edge.errors import DeviceError
+from nas_edge.pipeline.targets import Target
+from nas_edge.profiling import Measurement, Protocol, Regime, WorkItem, measure_many
+from nas_edge.progress import Progress, silent
+from nas_edge.runtimes import Runtime, get_runtime
+
+_PROTOCOLS = {"quick": Protocol.quick, "default": Protocol.default, "thorough": Protocol.thorough}
+EFFORTS = tuple(_PROTOCOLS)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measures ONNX models on a target.
+
+    Attributes:
+        target: whose threads and precision are used.
+        device: where it runs.
+        runtime: what runs it.
+
+    """
+
+    target: Target
+    device: Device
+    runtime: Runtime
+
+    @property
+    def machine(self) -> str:
+        """The device's identity, as in the origins of figures."""
+        return self.device.fingerprint().machine
+
+    def measure(
+        self,
+        models: Mapping[str, bytes],
+        protocol: Protocol,
+        precision: str,
+        progress: Progress = silent,
+        reference_quiet_ms: float | None = None,
+    ) -> dict[str, Measurement]:
+        """Time all models in one sitting.
+
+        Args:
+            models: serialised ONNX by name.
+            protocol: how often and how long.
+            precision: handed to the runtime.
+            progress: told how far it is.
+            reference_quiet_ms: the reference kernel's quiet value, if a table of this machine has it.
+
+        Raises:
+            MeasurementError, DeviceError: as `profiling.measure_many`.
+
+        """
+        items = [WorkItem(name, model) for name, model in models.items()]
+        return measure_many(
+            items, self.runtime, self.device, protocol, precision, self.target.threads, None, progress,
+            reference_quiet_ms=reference_quiet_ms,
+        )  # fmt: skip
+
+
+def can_be_reached(target: Target) -> bool:
+    """Whether this version of nas-edge can measure on the target's device."""
+    return target.device.kind == "local"
+
+
+def open_bench(target: Target) -> Bench:
+    """Reach the device of a target.
+
+    Raises:
+        DeviceError: the target does not say how, or this version cannot. UnknownNameError: its runtime is unknown here.
+
+    """
+    if target.device.kind == "none":
+        raise DeviceError(
+            f"target {target.name!r} cannot be measured: nothing says how its device is reached; copy {target.path} to "
+            f"targets/{target.name}.yaml and give it a device"
+        )
+    if not can_be_reached(target):
+        raise DeviceError(
+            f"target {target.name!r} cannot be measured: this version reaches devices of kind 'local', not "
+            f"{target.device.kind!r}; export the network and time it there"
+        )
+    return Bench(target, LocalDevice(), get_runtime(target.runtime))
+
+
+def protocol_for(effort: str, regime: str = "hot", statistic: str = "median", seed: int = 0) -> Protocol:
+    """A measuring protocol by name. Raises UnknownNameError for an effort, regime or statistic that is not known."""
+    from dataclasses import replace
+
+    from nas_edge.errors import UnknownNameError
+    from nas_edge.profiling import Statistic
+
+    if effort not in _PROTOCOLS:
+        raise UnknownNameError("effort", effort, _PROTOCOLS)
+    if regime not in tuple(Regime):
+        raise UnknownNameError("regime", regime, [str(r) for r in Regime])
+    if statistic not in tuple(Statistic):
+        raise UnknownNameError("statistic", statistic, [str(s) for s in Statistic])
+    protocol = replace(_PROTOCOLS[effort](), regime=Regime(regime), seed=seed)
+    return protocol if statistic == "median" else protocol.for_statistic(statistic)

@@ -1,0 +1,151 @@
+"""Evaluate: the accuracy of one network on real images, with its interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas_edge.errors import ConfigError, UnknownNameError
+from nas_edge.pipeline.bundle import Bundle, load_bundle
+from nas_edge.pipeline.runs import load_run
+from nas_edge.progress import Progress, silent
+from nas_edge.units import format_count
+
+if TYPE_CHECKING:
+    from nas_edge.spaces import Population
+    from nas_edge.supernet.static import StaticNet
+    from nas_edge.training.evaluate import Evaluation
+
+SPLITS = ("search", "test")
+_NAMED = ("smallest", "largest")
+
+
+@dataclass(frozen=True)
+class EvaluateReport:
+    """Accuracy of one network.
+
+    Attributes:
+        subject: the run or bundle.
+        split: "search" or "test".
+        images: how many.
+        accuracy, balanced_accuracy: 0..1.
+        interval: Wilson's 95 % interval of the accuracy.
+        arch: as JSON.
+        macs, params: of the network.
+        finetuned: whether it has weights of its own.
+
+    """
+
+    subject: str
+    split: str
+    images: int
+    accuracy: float
+    balanced_accuracy: float
+    interval: tuple[float, float]
+    arch: dict[str, Any]
+    macs: float
+    params: float
+    finetuned: bool
+
+    @property
+    def exit_code(self) -> int:
+        """0."""
+        return 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "subject": self.subject,
+            "split": self.split,
+            "images": self.images,
+            "accuracy": self.accuracy,
+            "interval95": list(self.interval),
+            "balanced_accuracy": self.balanced_accuracy,
+            "arch": self.arch,
+            "macs": self.macs,
+            "params": self.params,
+            "finetuned": self.finetuned,
+        }
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        low, high = self.interval
+        return [
+            f"accuracy   {100 * self.accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}] on {self.images} images of "
+            f"the {self.split} split; balanced {100 * self.balanced_accuracy:.1f} %",
+            f"network    {self.arch['r']} px, {format_count(self.macs)} MACs, {format_count(self.params)} parameters"
+            + (", fine-tuned" if self.finetuned else ""),
+        ]
+
+
+def evaluate_flow(
+    subject: str,
+    arch: str | None = None,
+    *,
+    split: str = "search",
+    data: str | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> EvaluateReport:
+    """Evaluate the network of a run, or an architecture of a bundle.
+
+    Args:
+        subject: directory of a run; or name or directory of a bundle.
+        arch: of a bundle: a JSON file, "largest" (the default) or "smallest".
+        split: "search", on which choices are made, or "test".
+        data: other images of the same classes; by default those the bundle was trained on.
+        seed: unused by what is deterministic; kept so that every command takes one.
+        progress: told how far it is.
+
+    Raises:
+        UnknownNameError: no such split, run or bundle. ArchitectureError: not a point of the space.
+        DataError: images missing, or of other classes.
+
+    """
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    progress(0, 3, "loading the network")
+    net, bundle, row, finetuned = _network(subject, arch)
+    progress(1, 3, "reading images")
+    from nas_edge.pipeline.networks import bundle_dataset
+
+    dataset = bundle_dataset(bundle, data)
+    progress(2, 3, "evaluating")
+    found = accuracy_of(net, bundle, dataset.splits[split])
+    space, classes = bundle.space, bundle.num_classes
+    return EvaluateReport(
+        subject, split, len(found.labels), found.accuracy, found.balanced_accuracy, found.interval(),
+        space.to_json(row), float(space.macs(row[None], classes)[0]), float(space.params(row[None], classes)[0]),
+        finetuned,
+    )  # fmt: skip
+
+
+def accuracy_of(net: StaticNet, bundle: Bundle, split: Any) -> Evaluation:
+    """Answers of a network for the images of a split (`data.Split`), plain view."""
+    from nas_edge.pipeline.networks import bundle_evaluator
+
+    return bundle_evaluator(bundle).evaluate(net, net.resolution, split)
+
+
+def _network(subject: str, arch: str | None) -> tuple[StaticNet, Bundle, Population, bool]:
+    from nas_edge.pipeline import networks
+
+    if (Path(subject) / "result.json").is_file():
+        if arch is not None:
+            raise ConfigError(f"{subject}: is a run, which has its architecture; --arch goes with a bundle")
+        net, bundle, row = networks.subnet_of_run(load_run(Path(subject)))
+        return net, bundle, row, networks.finetuned(Path(subject))
+    bundle = load_bundle(subject)
+    row = architecture(bundle, arch or "largest")
+    return networks.subnet_of_bundle(bundle, row), bundle, row, False
+
+
+def architecture(bundle: Bundle, arch: str) -> Population:
+    """int8 [genes] of "largest", "smallest" or a JSON file. Raises ArchitectureError, FormatError."""
+    from nas_edge.files import read_json
+
+    space = bundle.space
+    if arch in _NAMED:
+        return space.largest() if arch == "largest" else space.smallest()
+    return space.from_json(read_json(Path(arch)), arch)

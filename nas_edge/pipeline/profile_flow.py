@@ -1,0 +1,190 @@
+"""Profile: a network measured on its target, beside what was predicted for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas_edge.errors import ConfigError, NasEdgeError
+from nas_edge.files import write_json
+from nas_edge.pipeline.runs import Run, load_run
+from nas_edge.pipeline.targets import Target, load_target
+from nas_edge.progress import Progress, silent
+from nas_edge.units import format_ms
+
+if TYPE_CHECKING:
+    from nas_edge.latency import LatencyPrediction
+    from nas_edge.profiling import Measurement
+
+PROFILE = "profile.json"
+_MAX_MODEL_BYTES = 2**31
+
+
+@dataclass(frozen=True)
+class ProfileReport:
+    """One measured network.
+
+    Attributes:
+        subject: the run or the file.
+        target: where.
+        measurement: every sample.
+        predicted: ms: (point, low, high) at `confidence`, None for a file of which nothing is known.
+        confidence: of the bounds.
+        artefact: what was timed, in words.
+        this_machine: identity of the machine at hand.
+
+    """
+
+    subject: Path
+    target: str
+    measurement: Measurement
+    predicted: tuple[float, float, float] | None
+    confidence: float
+    artefact: str
+    this_machine: str
+
+    @property
+    def exit_code(self) -> int:
+        """0."""
+        return 0
+
+    @property
+    def error_percent(self) -> float | None:
+        """Predicted against measured, positive where the prediction was too high."""
+        return None if self.predicted is None else 100 * (self.predicted[0] / self.measurement.median_ms - 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        m = self.measurement
+        predicted = dict(zip(("point", "low", "high"), self.predicted, strict=True)) if self.predicted else None
+        return {
+            "subject": str(self.subject),
+            "target": self.target,
+            "artefact": self.artefact,
+            "artefact_sha256": m.artefact_sha256,
+            "latency_ms": {
+                "median": m.median_ms,
+                "p90": m.p90_ms,
+                "p95": m.p95_ms,
+                "p99": m.p99_ms,
+                "upper95": m.upper_ms(),
+                "predicted": predicted,
+            },
+            "spread": m.spread,
+            "error_percent": self.error_percent,
+            "runs": m.count,
+            "regime": str(m.regime),
+            "disturbed": m.disturbed,
+            "quiet_share": m.quiet_share,
+            "runtime": f"{m.runtime} {m.runtime_version}",
+            "precision": m.precision,
+            "threads": m.threads,
+            "origin": m.origin.to_json(),
+        }
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        m = self.measurement
+        lines = [
+            f"MEASURED   {format_ms(m.median_ms)} median, p90 {format_ms(m.p90_ms)}, p99 {format_ms(m.p99_ms)}, "
+            f"spread {100 * m.spread:.1f} % ({m.regime}, {m.count} runs)"
+        ]
+        if self.predicted is not None and self.error_percent is not None:
+            point, low, high = self.predicted
+            lines.append(
+                f"predicted  {format_ms(point)} ({format_ms(low)} to {format_ms(high)}): "
+                f"{abs(self.error_percent):.1f} % {'above' if self.error_percent > 0 else 'below'} what was measured"
+            )
+        lines.append(
+            f"with       {m.runtime} {m.runtime_version}, {m.precision}, {m.threads} thread{'s' * (m.threads != 1)}, "
+            f"{self.artefact}"
+        )
+        lines.append(f"origin     {m.origin.describe(self.this_machine)}")
+        if m.disturbed:
+            lines.append("note       other programs disturbed the measurement; close them and profile again")
+        return lines
+
+
+def profile_flow(
+    subject: Path,
+    target: str | None = None,
+    *,
+    regime: str = "hot",
+    effort: str = "thorough",
+    seed: int = 0,
+    progress: Progress = silent,
+) -> ProfileReport:
+    """Measure a run's network, or an ONNX file, on a target. A run keeps the result as `profile.json`.
+
+    Args:
+        subject: directory of a run, or an ONNX file.
+        target: by default the run's, else local.
+        regime: "hot" or "cold".
+        effort: "quick", "default" or "thorough".
+        seed: of the order of measuring.
+        progress: told how far it is.
+
+    Raises:
+        ConfigError: neither a run nor a file. UnknownNameError: no such target, effort, regime.
+        DeviceError, MeasurementError: it cannot be measured.
+
+    """
+    from nas_edge.pipeline.bench import open_bench, protocol_for
+    from nas_edge.pipeline.table_commands import this_machine
+
+    run = None if subject.is_file() else load_run(subject)
+    device = load_target(target or (run.target if run else "local"))
+    protocol = protocol_for(effort, regime, seed=seed)
+    bench = open_bench(device)
+    model, artefact = _model_of_run(run) if run else _model_of_file(subject)
+    precision = run.precision if run else device.precision
+    measured = bench.measure({subject.name: model}, protocol, precision, progress)[subject.name]
+    predicted, confidence = None, 0.9
+    if run is not None:
+        confidence = float(run.result.get("confidence", confidence))
+        predicted = _predicted(run, device, confidence)
+    report = ProfileReport(subject, device.name, measured, predicted, confidence, artefact, this_machine())
+    if run is not None:
+        write_json(subject / PROFILE, {"format": 1, **report.to_json(), "measurement": measured.to_json()})
+    return report
+
+
+def _model_of_file(path: Path) -> tuple[bytes, str]:
+    if path.suffix != ".onnx":
+        raise ConfigError(f"{path}: is neither the directory of a run nor an ONNX file")
+    if path.stat().st_size > _MAX_MODEL_BYTES:
+        raise ConfigError(f"{path}: is larger than the 2 GB that an ONNX file may have")
+    return path.read_bytes(), path.name
+
+
+def _model_of_run(run: Run) -> tuple[bytes, str]:
+    """The exported file where there is one; otherwise the same graph with seeded weights, which takes as long."""
+    from nas_edge.pipeline.bundle import load_bundle
+    from nas_edge.pipeline.export_flow import exported_model
+    from nas_edge.pipeline.seeded import seeded_model
+
+    exported = exported_model(run.path, run.precision)
+    if exported is not None:
+        return exported.read_bytes(), f"exported file {exported}"
+    bundle = load_bundle(run.bundle)
+    arch = bundle.space.from_json(dict(run.arch), str(run.path / "arch.json"))
+    return seeded_model(bundle.space, arch, bundle.num_classes), "its graph with seeded weights (not exported yet)"
+
+
+def _predicted(run: Run, target: Target, confidence: float) -> tuple[float, float, float] | None:
+    """What the target's table says, without anything that was measured since the search."""
+    from nas_edge.latency import LatencyPredictor
+    from nas_edge.pipeline.bundle import load_bundle
+    from nas_edge.pipeline.tables import load_table_for
+
+    bundle = load_bundle(run.bundle)
+    arch = bundle.space.from_json(dict(run.arch), str(run.path / "arch.json"))
+    try:
+        found = load_table_for(target)
+        prediction: LatencyPrediction = LatencyPredictor.of(found.table, bundle.space, bundle.num_classes).predict(
+            arch[None], confidence
+        )
+    except NasEdgeError:
+        return None  # a measured figure is worth showing without a prediction beside it
+    return float(prediction.point[0]), float(prediction.low[0]), float(prediction.high[0])
