@@ -81,7 +81,9 @@ def fit_calibration(
         return None
     weights = np.ones(m) if weights is None else weights / weights.mean()
     design = _design(sum_ms, parameter_mb)
-    without = np.vstack([np.ones((1, m)), 1.0 - np.eye(m)]) * weights
+    # A single network cannot be left out: its own fit stands in, and its ratio says nothing.
+    left_out_rows = 1.0 - np.eye(m) if m > 1 else np.ones((1, 1))
+    without = np.vstack([np.ones((1, m)), left_out_rows]) * weights
     for terms in (3, 2, 1):
         if m < {3: 6, 2: 3, 1: 1}[terms]:
             continue
@@ -89,7 +91,7 @@ def fit_calibration(
         positive = (design @ fits[0] > 0.05 * sum_ms).all()
         if terms == 1 or (positive and (fits[:, 1] > 0.05 * fits[0, 1]).all() and fits[0, 1] > 0):
             break
-    leave_one_out = fits[1:] if m > 1 else fits[:1]
+    leave_one_out = fits[1:]
     left_out = np.maximum((design * leave_one_out).sum(axis=1), 0.05 * sum_ms)
     return Calibration(fits[0], leave_one_out, measured_ms / left_out)
 
@@ -115,7 +117,7 @@ def _robust(design: Floats, measured_ms: Floats, weights: Floats, terms: int) ->
         solution = np.linalg.solve(gram, right[:, :, None])[:, :, 0]
         residual = np.abs(solution @ x.T - 1.0)
         kept = np.where(weights > 0, residual, np.nan)
-        limit = np.maximum(1.345 * 1.4826 * np.nanmedian(kept, axis=1), 0.005)[:, None] if weights.any() else 1.0
+        limit = np.maximum(1.345 * 1.4826 * np.nanmedian(kept, axis=1), 0.005)[:, None]
         robust = np.minimum(1.0, limit / np.maximum(residual, 1e-12))
     result = np.zeros((len(weights), 3))
     result[:, order] = solution / scale

@@ -1,0 +1,180 @@
+"""Which latency table a target has: found, loaded, and what a user should be told. Light: a search begins here."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas_edge import resources
+from nas_edge.errors import NasEdgeError, UnknownNameError
+from nas_edge.latency import LatencyTable, TableHeader, read_header, read_table
+from nas_edge.latency.nearest import Wanted, device_class, distance, nearest, transfer
+from nas_edge.latency.table import directory_name
+from nas_edge.latency.table_io import HEADER_FILE
+from nas_edge.origin import Origin, OriginKind
+from nas_edge.spaces import Precision, SearchSpace
+
+if TYPE_CHECKING:
+    from nas_edge.devices import DeviceFingerprint
+    from nas_edge.pipeline.targets import Target
+
+TABLES = "latency_tables"
+_ANOTHER_CLASS = 32.0  # of `nearest.distance`: a GPU says nothing about a CPU's proportions
+
+
+@dataclass(frozen=True)
+class FoundTable:
+    """A table for a target.
+
+    Attributes:
+        table: to predict from.
+        path: its directory, None for a table made up on the spot.
+        own: measured or published for this target (a first contact counts); otherwise it is the nearest table or a
+            prior, and a reachable target deserves a first contact.
+        notes: what a user should be told: other runtime, other version, a prior.
+
+    """
+
+    table: LatencyTable
+    path: Path | None
+    own: bool
+    notes: tuple[str, ...] = ()
+
+
+def load_table_for(target: Target, regime: str = "hot") -> FoundTable:
+    """The table of a target: where the user stands, `$NAS_EDGE_HOME`, the defaults, the cache of first contacts.
+
+    Without one: the nearest table of the same class of device, else a prior of MACs and layers; both are `modelled`.
+
+    Raises:
+        FormatError, ConfigError, TableError: the table that was found is damaged (file and line).
+
+    """
+    facts = device_facts(target)
+    for path in _own_directories(target, facts, regime):
+        header, _ = read_header(path / HEADER_FILE)
+        if header.threads == target.threads and header.regime == regime:
+            return FoundTable(read_table(path), path, True, _differences(header, target))
+    cached = _cached(target, facts, regime)
+    if cached is not None:
+        return FoundTable(read_table(cached), cached, True, _differences(read_header(cached / HEADER_FILE)[0], target))
+    wanted = Wanted(target.runtime, target.precision, target.threads, regime, facts)
+    closest = nearest_table(wanted)
+    if closest is not None:
+        base = read_table(closest)
+        source = f"{base.header.describe()}, unchanged"
+        header = _modelled_header(target, facts, regime, source)
+        table = transfer(base, header, SearchSpace.named("lite0"), ())
+        return FoundTable(table, None, False, (f"no table of {target.name}; modelled from {source}",))
+    source = f"prior for a device of class {device_class(facts)}: MACs and layers alone"
+    table = LatencyTable(_modelled_header(target, facts, regime, source), {})
+    return FoundTable(table, None, False, (f"no table of {target.name}; {source}, wrong by up to a factor of three",))
+
+
+def all_tables() -> tuple[Path, ...]:
+    """Directories of all tables at hand, those of higher precedence first; the cache is left out."""
+    found: dict[str, Path] = {}
+    for root in resources.candidates(TABLES):
+        for file in sorted(root.glob(f"*/*/{HEADER_FILE}")):
+            found.setdefault(str(file.parent.relative_to(root)), file.parent)
+    return tuple(found.values())
+
+
+def nearest_table(wanted: Wanted) -> Path | None:
+    """The table at hand to start from for a device without one; None where all are of another class of device."""
+    headers: dict[Path, TableHeader] = {}
+    for path in all_tables():
+        with contextlib.suppress(NasEdgeError):  # another device's damaged table is not this device's trouble
+            headers[path] = read_header(path / HEADER_FILE)[0]
+    closest = nearest(headers, wanted)
+    return closest if closest is not None and distance(headers[closest], wanted) < _ANOTHER_CLASS else None
+
+
+def table_path(name: str) -> Path:
+    """The directory that a user means by `name`: a path, or `<target>/<runtime>-<precision>` below latency_tables.
+
+    Raises:
+        UnknownNameError: neither exists; near names are given.
+
+    """
+    if (Path(name) / HEADER_FILE).is_file():
+        return Path(name)
+    for path in all_tables():
+        if f"{path.parent.name}/{path.name}" == name:
+            return path
+    raise UnknownNameError("table", name, [f"{path.parent.name}/{path.name}" for path in all_tables()])
+
+
+def device_facts(target: Target) -> dict[str, Any]:
+    """What is known of a target's device without asking it: the fingerprint of this machine, or its class alone."""
+    if target.device.kind == "local":
+        from nas_edge.devices.fingerprint import local_fingerprint
+
+        return facts_of(local_fingerprint())
+    if target.runtime in ("tensorrt", "torch-cuda"):
+        return {"class": "gpu"}
+    if target.runtime == "mcu":
+        return {"class": "mcu"}
+    return {"class": "mobile-cpu"}
+
+
+def facts_of(fingerprint: DeviceFingerprint) -> dict[str, Any]:
+    """A fingerprint as the `device` of a table's header; ARM's implementer codes tell boards and phones."""
+    kind = "mobile-cpu" if fingerprint.vendor.startswith("0x") else "cpu"
+    return {**fingerprint.to_json(), "slug": fingerprint.slug, "class": kind}
+
+
+def _own_directories(target: Target, facts: Mapping[str, Any], regime: str) -> list[Path]:
+    usual = directory_name(target.runtime, target.precision, target.threads, regime)
+    names = [target.table] if target.table else [f"{facts.get('slug', target.name)}/{usual}"]
+    paths = [path for name in names for path in resources.candidates(f"{TABLES}/{name}")]
+    return [path for path in paths if (path / HEADER_FILE).is_file()]
+
+
+def _differences(header: TableHeader, target: Target) -> tuple[str, ...]:
+    notes = []
+    if header.runtime != target.runtime:
+        notes.append(f"the table's runtime is {header.runtime}, networks are exported for {target.runtime}")
+    if header.precision.value != target.precision:
+        notes.append(f"the table is of {header.precision.value}, the target of {target.precision}")
+    if header.runtime == target.runtime and header.runtime_version:
+        installed = _installed_version(header.runtime)
+        if installed and installed != header.runtime_version:
+            notes.append(f"the table is of {header.runtime} {header.runtime_version}, {installed} is installed")
+    return tuple(notes)
+
+
+def _modelled_header(target: Target, facts: Mapping[str, Any], regime: str, source: str) -> TableHeader:
+    return TableHeader(
+        target=str(facts.get("slug", target.name)),
+        runtime=target.runtime,
+        precision=Precision(target.precision),
+        threads=target.threads,
+        regime=regime,
+        origin=Origin(OriginKind.MODELLED, source=source),
+        device=dict(facts),
+    )
+
+
+def _installed_version(runtime: str) -> str:
+    """Without importing the runtime, which takes longer than a search; "" where its package has another name."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(runtime)
+    except PackageNotFoundError:
+        return ""
+
+
+def cache_path(target: Target, facts: Mapping[str, Any], regime: str, version: str) -> Path:
+    """Where a first contact is kept: by CPU, runtime, its version, precision, threads and regime."""
+    name = f"{target.runtime}-{version or 'unknown'}-{target.precision}-t{target.threads}-{regime}"
+    return resources.cache_directory() / TABLES / str(facts.get("slug", target.name)) / name
+
+
+def _cached(target: Target, facts: Mapping[str, Any], regime: str) -> Path | None:
+    path = cache_path(target, facts, regime, _installed_version(target.runtime))
+    return path if (path / HEADER_FILE).is_file() else None
