@@ -1,0 +1,115 @@
+"""A table is measured, checked and written in one go, resumes where it was killed, and a first contact is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nas_edge import resources
+from nas_edge.errors import NasEdgeError, UnknownNameError
+from nas_edge.latency import LatencyPredictor, read_table
+from nas_edge.pipeline.table_flow import JOURNAL, first_contact, measure_table
+from nas_edge.pipeline.tables import load_table_for
+from nas_edge.pipeline.targets import Target, load_target
+from nas_edge.profiling import Protocol
+from nas_edge.spaces import SearchSpace
+
+FAST = Protocol(min_rounds=2, rounds=2, max_rounds=2, repeats=3, max_repeats=3, visit_ms=0.1, warmups=1)
+
+
+@pytest.fixture
+def space(tiny_space: SearchSpace) -> SearchSpace:
+    return tiny_space.restrict([32], w=(1.0,))
+
+
+@pytest.fixture
+def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Target:
+    monkeypatch.setattr(resources, "roots", lambda: (tmp_path,))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = tmp_path / "local.yaml"
+    path.write_text("format: 1\ndescription: this\ndevice: {kind: local}\nruntime: onnxruntime\nprecision: fp32\n")
+    return load_target(str(path))
+
+
+def test_a_measured_table_is_complete_checked_and_found_again(
+    space: SearchSpace, local: Target, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+    made = measure_table(
+        space, 5, out=tmp_path / "latency_tables", protocol=FAST, calibration=4, holdout=3,
+        progress=lambda done, total, text: seen.append(text),
+    )  # fmt: skip
+    assert made.report.coverage == 1
+    assert made.report.holdout is not None
+    assert made.report.holdout.networks == 3
+    assert read_table(made.path).header.figures["holdout"] == made.report.holdout.to_json()
+    assert not (made.path / JOURNAL).exists()
+    assert len(made.measurements) == len(made.table.blocks) + 7
+    assert seen
+    found = load_table_for(local)
+    assert found.path == made.path
+    assert found.own
+    assert found.notes == ()
+    prediction = LatencyPredictor.of(found.table, space, 5).predict(space.sample(5, np.random.default_rng(0)))
+    assert (prediction.exact_share == 1).all()
+    assert prediction.interval == "jackknife+"
+
+
+def test_a_killed_measurement_goes_on_where_it_was(space: SearchSpace, tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(done: float, total: float, text: str) -> None:
+        if text.startswith("round 2") and done:
+            raise Killed
+
+    options = {"out": tmp_path, "target": "here", "calibration": 2, "holdout": 0}
+    with pytest.raises(Killed):
+        measure_table(space, 5, protocol=FAST, progress=kill, **options)  # type: ignore[arg-type]
+    journal = tmp_path / "here" / "onnxruntime-fp32" / JOURNAL
+    visits = journal.read_text().splitlines()[1:]
+    assert visits
+    assert not (journal.parent / "table.yaml").exists()  # nothing half-written
+    done = measure_table(space, 5, protocol=FAST, **options)  # type: ignore[arg-type]
+    first = json.loads(visits[0])
+    assert list(done.measurements[first["name"]].visits[0].samples_ms) == first["samples_ms"]
+    assert not journal.exists()
+
+
+def test_beginning_anew_forgets_the_journal(space: SearchSpace, tmp_path: Path) -> None:
+    journal = tmp_path / "here" / "onnxruntime-fp32" / JOURNAL
+    journal.parent.mkdir(parents=True)
+    journal.write_text("not a journal\n")
+    options = {"out": tmp_path, "target": "here", "calibration": 2, "holdout": 0, "protocol": FAST}
+    with pytest.raises(NasEdgeError, match="journal"):
+        measure_table(space, 5, **options)  # type: ignore[arg-type]
+    assert measure_table(space, 5, resume=False, **options).report.coverage == 1  # type: ignore[arg-type]
+
+
+def test_an_unknown_runtime_or_an_unwritable_directory_costs_no_measuring(space: SearchSpace, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="onnxruntime"):
+        measure_table(space, 5, runtime="onnxruntim", out=tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NasEdgeError, match="file"):
+        measure_table(space, 5, out=tmp_path / "file")
+
+
+def test_a_first_contact_is_kept_in_the_cache_and_used_from_then_on(local: Target) -> None:
+    space = SearchSpace.named("lite0").restrict([64, 80])
+    assert not load_table_for(local).own
+    met = first_contact(local, space, 6, networks=4, protocol=FAST)
+    assert met.own
+    assert met.path is not None
+    assert "4 networks measured on this device" in met.notes[0]
+    found = load_table_for(local)
+    assert found.own
+    assert found.path == met.path
+    predictor = LatencyPredictor.of(found.table, space, 6)
+    assert predictor.networks == 4
+    measured = [network.ms for network in found.table.networks]
+    rows = np.stack([space.from_json(network.arch) for network in found.table.networks])
+    assert np.abs(predictor.point(rows) / np.array(measured) - 1).mean() < 0.5
+    assert (predictor.predict(rows).exact_share == 0).all()
