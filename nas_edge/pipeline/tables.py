@@ -55,12 +55,13 @@ def load_table_for(target: Target, regime: str = "hot") -> FoundTable:
     """
     facts = device_facts(target)
     for path in _own_directories(target, facts, regime):
-        header, _ = read_header(path / HEADER_FILE)
-        if header.threads == target.threads and header.regime == regime:
-            return FoundTable(read_table(path), path, True, _differences(header, target))
+        table = read_table(path)
+        if table.header.threads == target.threads and table.header.regime == regime:
+            return FoundTable(table, path, True, _differences(table.header, target))
     cached = _cached(target, facts, regime)
     if cached is not None:
-        return FoundTable(read_table(cached), cached, True, _differences(read_header(cached / HEADER_FILE)[0], target))
+        table = read_table(cached)
+        return FoundTable(table, cached, True, _differences(table.header, target))
     wanted = Wanted(target.runtime, target.precision, target.threads, regime, facts)
     closest = nearest_table(wanted)
     if closest is not None:
