@@ -252,7 +252,7 @@ def bundle_header(
         "recipe": recipe.to_dict(),
         "trained": {
             "nas_edge": __version__,
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # its own class of str, which YAML cannot write
             "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "epochs": done.epochs,
