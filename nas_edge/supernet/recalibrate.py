@@ -20,25 +20,28 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         The same network.
     """
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
-    sums: dict[nn.Module, list[Tensor]] = {}
-    samples = 0
+    sums = [(torch.zeros_like(norm.weight), torch.zeros_like(norm.weight)) for norm in norms]
+    momenta = [norm.momentum for norm in norms]
+    counts: dict[nn.Module, int] = {}
 
-    def collect(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        variance, mean = torch.var_mean(inputs[0].float(), (0, 2, 3), correction=0)
-        total = sums.setdefault(module, [torch.zeros_like(mean), torch.zeros_like(variance)])
-        total[0] += mean * len(inputs[0])
-        total[1] += variance * len(inputs[0])
+    def count(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        counts[module] = inputs[0].numel() // inputs[0].shape[1]
 
     net.eval()
-    hooks = [norm.register_forward_pre_hook(collect) for norm in norms]
-    momenta = [norm.momentum for norm in norms]
+    hooks = [norm.register_forward_pre_hook(count) for norm in norms]
     for norm in norms:
         norm.train()  # later layers must see what this batch's own statistics give
-        norm.momentum = 0.0
+        norm.momentum = 1.0  # running figures become this batch's: no second pass over the activations
+    samples = 0
     try:
         for batch in batches:
             net(batch)
             samples += len(batch)
+            for norm, (mean, variance) in zip(norms, sums, strict=True):
+                values = counts[norm]
+                biased = norm.get_buffer("running_var") * ((values - 1) / values)
+                mean.add_(norm.get_buffer("running_mean"), alpha=len(batch))
+                variance.add_(biased, alpha=len(batch))
     finally:
         for hook in hooks:
             hook.remove()
@@ -46,7 +49,7 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
             norm.eval()
             norm.momentum = momentum
     if samples:
-        for module, (mean, variance) in sums.items():
-            module.get_buffer("running_mean").copy_(mean / samples)
-            module.get_buffer("running_var").copy_(variance / samples)
+        for norm, (mean, variance) in zip(norms, sums, strict=True):
+            norm.get_buffer("running_mean").copy_(mean / samples)
+            norm.get_buffer("running_var").copy_(variance / samples)
     return net

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from nas_edge.data import Preprocess, Split
 from nas_edge.spaces import Population
 from nas_edge.supernet.recalibrate import recalibrate
 from nas_edge.supernet.static import StaticNet
 from nas_edge.supernet.supernet import Supernet
+from nas_edge.training.answers import answers
 
 _BATCH = 64
 
@@ -103,7 +104,8 @@ class Evaluator:
     def calibration_batches(self, side: int) -> list[Tensor]:
         """Normalised training images for recalibration, float [n, 3, side, side] each, channels last."""
         if side not in self._batches:
-            self._batches[side] = list(self._load(self.calibration, side, View()))
+            batches = self._load(self.calibration, side, View())
+            self._batches[side] = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
         return self._batches[side]
 
     def _load(self, split: Split, side: int, view: View) -> Iterator[Tensor]:
@@ -113,8 +115,7 @@ class Evaluator:
         pixels = pixels[:, ::-1] if view.vertical else pixels
         pixels = pixels[:, :, ::-1] if view.horizontal else pixels
         for start in range(0, len(pixels), _BATCH):
-            batch = torch.from_numpy(self.preprocess.normalise(pixels[start : start + _BATCH]))
-            yield batch.contiguous(memory_format=torch.channels_last)
+            yield torch.from_numpy(self.preprocess.normalise(pixels[start : start + _BATCH]))
 
     def recalibrated(self, net: Supernet, arch: Population) -> StaticNet:
         """One architecture (int8 [genes]), extracted and recalibrated at its resolution, in evaluation mode."""
@@ -122,14 +123,9 @@ class Evaluator:
         recalibrate(subnet, self.calibration_batches(subnet.resolution))
         return subnet
 
-    @torch.no_grad()
-    def evaluate(self, subnet: nn.Module, side: int, split: Split, views: tuple[View, ...] = PLAIN) -> Evaluation:
-        """Answers of a network for every image of a split under every view."""
+    def evaluate(self, subnet: StaticNet, side: int, split: Split, views: tuple[View, ...] = PLAIN) -> Evaluation:
+        """Answers of a recalibrated network for every image of a split under every view, at `side` pixels."""
         subnet.eval()
         labels = np.asarray(split.labels)
-        columns = []
-        for view in views:
-            logits = torch.cat([subnet(batch) for batch in self._load(split, side, view)])
-            columns.append(logits.argmax(dim=1).numpy())
-        answers = np.stack(columns, axis=1)
-        return Evaluation(answers == labels[:, None], answers[:, 0], labels)
+        predicted = np.stack([answers(subnet, self._load(split, side, view)) for view in views], axis=1)
+        return Evaluation(predicted == labels[:, None], predicted[:, 0], labels)

@@ -21,6 +21,7 @@ from nas_edge.progress import Progress, silent
 from nas_edge.training.average import WeightAverage
 from nas_edge.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from nas_edge.training.losses import Objective
+from nas_edge.training.memory import keep_freed_memory
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.schedule import Horizon, learning_rate
 from nas_edge.units import format_duration
@@ -105,6 +106,7 @@ def train(
         TrainingError: the loss is not finite twice in a row; another recipe; too few images for a batch.
     """
     recipe, net = setting.recipe, setting.net
+    keep_freed_memory()
     run = _Run(setting)
     if run.steps_per_epoch < 1:
         raise TrainingError(
