@@ -18,6 +18,8 @@ from nas_edge.progress import Progress, silent
 from nas_edge.runtimes import Runtime
 
 _LOCK_WAIT_S = 120.0
+_RESIDENT_BYTES = 768 * 2**20
+_RESIDENT_SHARE = 12  # of the memory: a loaded model takes two to three times its file
 
 
 def measure_one(
@@ -111,8 +113,17 @@ def measure_many(
         state = device.state()
         with isolated(threads) if local else contextlib.nullcontext():
             reading = reference or (ReferenceKernel() if local else lambda: 1.0)
-            sitting = Sitting(items, protocol, book, reading, reference_quiet_ms, watch_cpu=local and threads == 1)
-            with SessionPool(items, runtime, precision, threads) as pool:
+            sitting = Sitting(
+                items,
+                protocol,
+                book,
+                reading,
+                reference_quiet_ms,
+                watch_cpu=local and threads == 1,
+                cache_bytes=fingerprint.cache_bytes,
+            )
+            resident = min(_RESIDENT_BYTES, fingerprint.memory_bytes // _RESIDENT_SHARE or _RESIDENT_BYTES)
+            with SessionPool(items, runtime, precision, threads, resident) as pool:
                 sitting.measure(pool, report)
     return {
         item.name: Measurement(

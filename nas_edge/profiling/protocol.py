@@ -111,6 +111,13 @@ class Protocol:
         tail = max(self.repeats, min(200, round(2 / (1 - wanted.quantile))))
         return replace(self, statistic=wanted, repeats=tail, max_repeats=max(self.max_repeats, tail))
 
+    def for_regime(self, regime: Regime | str) -> Protocol:
+        """The same, hot or cold; a cold run needs no more warming up than loading its code."""
+        wanted = Regime(regime)
+        if wanted is Regime.HOT:
+            return replace(self, regime=wanted)
+        return replace(self, regime=wanted, warmups=min(self.warmups, 1), max_warmups=1)
+
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
         return {key: str(value) if isinstance(value, str) else value for key, value in asdict(self).items()}

@@ -23,10 +23,9 @@ from nas_edge.profiling.statistics import relative_half_width
 from nas_edge.progress import Progress
 from nas_edge.runtimes import Runtime, Session
 
-_RESIDENT_BYTES = 768 * 2**20  # models beyond this are loaded again for each visit
 _MIN_CPU_SHARE = 0.95
 _REPORT_S = 0.5
-_COLD_BYTES = 64 * 2**20
+_LEAST_EVICTED_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -43,16 +42,25 @@ class WorkItem:
 
 
 class SessionPool:
-    """Sessions of the items, loaded when first visited and kept as far as memory allows. A context manager."""
+    """Sessions of the items, loaded when first visited. A context manager.
 
-    def __init__(self, items: Sequence[WorkItem], runtime: Runtime, precision: str, threads: int) -> None:
+    Args:
+        items: what will be asked for.
+        runtime, precision, threads: see `Runtime.prepare`.
+        resident_bytes: models (the smallest first) up to this sum stay loaded, others are loaded for each visit.
+
+    """
+
+    def __init__(
+        self, items: Sequence[WorkItem], runtime: Runtime, precision: str, threads: int, resident_bytes: int
+    ) -> None:
         self._runtime, self._precision, self._threads = runtime, precision, threads
         self._resident: set[str] = set()
         self._open: dict[str, Session] = {}
         used = 0
         for item in sorted(items, key=lambda item: len(item.model)):
             used += len(item.model)
-            if used > _RESIDENT_BYTES:
+            if used > resident_bytes:
                 break
             self._resident.add(item.name)
 
@@ -89,6 +97,7 @@ class Sitting:
         reference: a reading of the reference kernel, ms.
         quiet_ms: its quiet value, or None to take it from the sitting's own readings.
         watch_cpu: whether the thread's own CPU time tells how much of a visit it had its core.
+        cache_bytes: what must be overwritten before a cold run.
 
     """
 
@@ -101,6 +110,7 @@ class Sitting:
         quiet_ms: float | None,
         *,
         watch_cpu: bool,
+        cache_bytes: int = 0,
     ) -> None:
         self._items, self._protocol, self._journal, self._reference = items, protocol, journal, reference
         self._known_quiet_ms, self._watch_cpu = quiet_ms, watch_cpu
@@ -108,7 +118,7 @@ class Sitting:
         self._visits: dict[str, list[RawVisit]] = {item.name: [] for item in items}
         self._values: dict[str, list[float]] = {item.name: [] for item in items}
         self._readings: list[float] = []
-        self._evict = _Evictor() if protocol.regime is Regime.COLD else None
+        self._evict = _Evictor(cache_bytes) if protocol.regime is Regime.COLD else None
         for visit in journal.visits:
             if (visit.name, visit.sha256) in wanted:
                 self._keep(visit)
@@ -258,10 +268,10 @@ class _Verdict:
 
 
 class _Evictor:
-    """Empties the caches by writing more than they hold."""
+    """Empties the caches by writing twice what they hold."""
 
-    def __init__(self) -> None:
-        self._buffer = np.zeros(_COLD_BYTES, np.uint8)
+    def __init__(self, cache_bytes: int) -> None:
+        self._buffer = np.zeros(max(2 * cache_bytes, _LEAST_EVICTED_BYTES), np.uint8)
 
     def __call__(self) -> None:
         self._buffer += 1

@@ -155,7 +155,7 @@ def test_cold_runs_are_slower_than_hot_ones():
     space = SearchSpace.named("lite0")
     model = build_onnx(space.lower(space.smallest(), num_classes=6)).SerializeToString()
     hot, cold = (
-        measure_one(model, get_runtime("onnxruntime"), LocalDevice(), replace(TINY, regime=regime))
+        measure_one(model, get_runtime("onnxruntime"), LocalDevice(), TINY.for_regime(regime))
         for regime in (Regime.HOT, Regime.COLD)
     )
     assert cold.regime is Regime.COLD
@@ -174,6 +174,17 @@ def test_sessions_are_closed():
     runtime = FakeRuntime()
     fake(runtime=runtime)
     assert len(runtime.sessions) == 2
+    assert all(session.closed for session in runtime.sessions)
+
+
+def test_models_beyond_the_memory_are_loaded_for_each_visit():
+    class SmallDevice(FakeDevice):
+        def fingerprint(self):
+            return replace(super().fingerprint(), memory_bytes=12 * len(b"0.01"))
+
+    runtime = FakeRuntime()
+    fake(runtime=runtime, device=SmallDevice())
+    assert sorted(session.spin_ms for session in runtime.sessions) == [0.01, 0.02, 0.02, 0.02]
     assert all(session.closed for session in runtime.sessions)
 
 
