@@ -104,6 +104,8 @@ class TableHeader:
         regime: "hot" or "cold". statistic: "median", "p95" ...: of every `ms`.
         origin: of the table as a whole; `origin.machine` is the device's slug or fingerprint.
         protocol, device, state: the measuring protocol, the device's fingerprint and its state, as plain data.
+        reference_quiet_ms: quiet value of the reference kernel in that sitting; what is measured on the same machine
+            later is comparable while the kernel is near it. None where there was no such kernel.
         space: name, classes and resolutions that were measured, as plain data.
         figures: what `check` found: errors on the hold-out networks.
         sources, notes: of figures that somebody else measured, and what a user should know.
@@ -122,10 +124,14 @@ class TableHeader:
     protocol: Mapping[str, Any] = field(default_factory=dict)
     device: Mapping[str, Any] = field(default_factory=dict)
     state: Mapping[str, Any] = field(default_factory=dict)
+    reference_quiet_ms: float | None = None
     space: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_figures(reference_quiet_ms=self.reference_quiet_ms)
 
     @property
     def directory_name(self) -> str:

@@ -30,7 +30,8 @@ _HEADER_TEXTS = ("target", "runtime", "runtime_version", "regime", "statistic")
 _HEADER_COUNTS = ("threads", "batch")
 _HEADER_MAPPINGS = ("protocol", "device", "state", "space", "figures")
 _HEADER_KEYS = {
-    "format", *_HEADER_TEXTS, *_HEADER_COUNTS, *_HEADER_MAPPINGS, "precision", "origin", "rows", "sources", "notes",
+    "format", *_HEADER_TEXTS, *_HEADER_COUNTS, *_HEADER_MAPPINGS, "precision", "origin", "rows", "reference_quiet_ms",
+    "sources", "notes",
 }  # fmt: skip
 _REQUIRED_KEYS = (
     "format",
@@ -91,11 +92,12 @@ def header_to_dict(header: TableHeader, blocks: int, networks: int) -> dict[str,
         "statistic": header.statistic,
         "origin": header.origin.to_json(),
         "rows": {"blocks": blocks, "networks": networks},
+        "reference_quiet_ms": header.reference_quiet_ms,
         **{key: _plain(getattr(header, key)) for key in _HEADER_MAPPINGS},
         "sources": [{k: v for k, v in asdict(source).items() if v} for source in header.sources],
         "notes": list(header.notes),
     }
-    return {key: value for key, value in data.items() if value not in ("", {}, [])}
+    return {key: value for key, value in data.items() if value not in (None, "", {}, [])}
 
 
 def _plain(value: Any) -> Any:
@@ -197,6 +199,8 @@ def read_header(path: Path) -> tuple[TableHeader, dict[str, int]]:
             raise fail(key, f"must be a text, not {value!r} (quote it)")
         if key in _HEADER_COUNTS and not (isinstance(value, int) and value > 0):
             raise fail(key, f"must be a positive whole number, not {value!r}")
+        if key == "reference_quiet_ms" and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise fail(key, f"must be a number of milliseconds, not {value!r}")
         if key in (*_HEADER_MAPPINGS, "origin", "rows") and not isinstance(value, dict):
             raise fail(key, "must be a mapping")
     rows = data["rows"]
@@ -209,8 +213,12 @@ def read_header(path: Path) -> tuple[TableHeader, dict[str, int]]:
         notes = tuple(str(note) for note in data.get("notes", ()))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path}: origin, precision, sources or notes do not fit ({error})") from None
-    plain = {key: data[key] for key in (*_HEADER_TEXTS, *_HEADER_COUNTS, *_HEADER_MAPPINGS) if key in data}
-    return TableHeader(**plain, precision=precision, origin=origin, sources=sources, notes=notes), rows
+    keys = (*_HEADER_TEXTS, *_HEADER_COUNTS, *_HEADER_MAPPINGS, "reference_quiet_ms")
+    plain = {key: data[key] for key in keys if key in data}
+    try:
+        return TableHeader(**plain, precision=precision, origin=origin, sources=sources, notes=notes), rows
+    except TableError as error:
+        raise fail("reference_quiet_ms", str(error)) from None
 
 
 def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:

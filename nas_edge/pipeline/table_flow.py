@@ -138,6 +138,7 @@ def measure_table(
         header,
         origin=replace(first.origin, date=max(m.date for m in found.values())[:10]),
         state=first.state.to_json(),
+        reference_quiet_ms=round(first.reference_quiet_ms, 6),
     )
     table = LatencyTable(header, entries, tuple(networks))
     report = check_table(table, space, num_classes)
@@ -218,6 +219,7 @@ def first_contact(
         ),
         device=facts,
         state=first.state.to_json(),
+        reference_quiet_ms=round(first.reference_quiet_ms, 6),
         space={"name": space.name, "num_classes": num_classes, "resolutions": list(space.resolutions)},
     )
     table = transfer(start, header, space, entries)

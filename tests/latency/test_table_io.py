@@ -60,7 +60,9 @@ def test_writing_twice_gives_the_same_bytes(directory: Path) -> None:
 
 def test_sources_notes_and_energy_survive(table: LatencyTable, tmp_path: Path) -> None:
     block, entry = next(iter(table.blocks.items()))
-    header = replace(table.header, sources=(Source("A", "https://a", "1", "MIT", "all"),), notes=("a: b",))
+    header = replace(
+        table.header, reference_quiet_ms=0.0875, sources=(Source("A", "https://a", "1", "MIT", "all"),), notes=("a: b",)
+    )
     entry = replace(entry, energy_mj=1.5, origin=OriginKind.PUBLISHED)
     write_table(LatencyTable(header, {block: entry}), tmp_path)
     read = read_table(tmp_path)
@@ -148,6 +150,8 @@ def test_an_unknown_key_is_refused_with_its_line(directory: Path) -> None:
         ("threads: 1", "threads: 0", "positive"),
         ("runtime_version: '1.0'", "runtime_version: 1.0", "quote"),
         ("kind: measured", "kind: guessed", "guessed"),
+        ("threads: 1", "threads: 1\nreference_quiet_ms: -1", "reference_quiet_ms"),
+        ("threads: 1", "threads: 1\nreference_quiet_ms: fast", "milliseconds"),
         ("target: toy-board\n", "", "'target' is missing"),
     ],
 )
