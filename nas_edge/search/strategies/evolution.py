@@ -1,10 +1,10 @@
 """Evolution, the default: (mu + lambda) over arrays, helped by the constraints, polished by combined single moves.
 
-The loop is that of regularised constrained evolution as Once-for-All's finder has it (Cai et al., 2020): parents by
-rank, uniform crossover, mutation, the best survive. Three things are added. Children over a limit are pulled back
-towards a parent that meets it, before anything is spent on them. Nothing is evaluated twice. And every few
-generations the neighbours of some survivors are evaluated (each gene and each depth changed alone); since networks
-are nearly additive, the sums of their gains and costs then say which two or three changes are worth trying together.
+The loop is that of Once-for-All's finder (Cai et al., 2020): parents by rank, uniform crossover, mutation, the best
+survive. Four things are added. Networks of one resolution compete with each other first (see `herd`). Children over a
+limit are pulled back towards a parent that meets it, before anything is spent on them. Nothing is evaluated twice. And
+late on, the neighbours of the best survivors are evaluated (each gene and each depth changed alone); since networks
+are nearly additive, the sums of their gains and costs say which pairs of changes are worth trying.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class EvolutionOptions:
         crossover: share of children that have two parents.
         mutated_genes: expected number of genes drawn anew in a child.
         polish_every: generations between two rounds of combined moves; 0 for never.
+        polish_from: share of the evaluations after which polishing begins.
         polished: survivors polished in a round.
         combinations: combined moves tried for each of them.
         niches: pairs of width and resolution that survive side by side at first; ever fewer do.
@@ -51,6 +52,7 @@ class EvolutionOptions:
     crossover: float = 0.5
     mutated_genes: float = 2.0
     polish_every: int = 3
+    polish_from: float = 0.7
     polished: int = 4
     combinations: int = 60
     niches: int = 8
@@ -61,9 +63,9 @@ class EvolutionOptions:
             if getattr(self, name) < 1:
                 raise QuantityError(f"option {name} must be at least 1, not {getattr(self, name)}")
         if not 0 <= self.crossover <= 1 or self.mutated_genes <= 0 or self.polish_every < 0:
-            raise QuantityError(
-                "options crossover (0 to 1), mutated_genes (> 0) or polish_every (>= 0) are out of range"
-            )
+            raise QuantityError("options must keep crossover in 0 to 1, mutated_genes > 0 and polish_every >= 0")
+        if self.niches < 1 or not 0 < self.niche_share <= 1:
+            raise QuantityError("options must keep niches >= 1 and niche_share above 0, at most 1")
 
 
 @dataclass
@@ -72,7 +74,6 @@ class _Polish:
 
     rows: Population
     gains: Float
-    excess: Float
     neighbours: Population
     parent: NDArray[np.intp]
 
@@ -86,7 +87,7 @@ class Evolution:
         self._problem, self._space, self._options, self._rng = problem, space, options, rng
         self._key = rng.integers(1, 2**63 - 1, len(space.genes), np.int64) | 1
         self._rate = self._least_rate = min(0.5, options.mutated_genes / len(space.genes))
-        self._seen = np.zeros(0, np.int64)
+        self._seen, self._seen_gain = np.zeros(0, np.int64), np.zeros(0)
         self._herd = Herd.empty(space)
         self._begun, self._total, self._told = False, 0, 0
         self._generation = 0
@@ -105,7 +106,8 @@ class Evolution:
             if len(rows):
                 return rows
         self._generation += 1
-        if self._options.polish_every and self._generation % self._options.polish_every == 0:
+        late = self._told >= self._options.polish_from * self._total
+        if late and self._options.polish_every and self._generation % self._options.polish_every == 0:
             rows = self._neighbours(limit)
             if len(rows):
                 return rows
@@ -124,24 +126,35 @@ class Evolution:
         if not len(population):
             return
         gain = objectives[:, 0]
-        if self._polish is not None:
-            self._combine = self._combinations(self._polish, population, gain)
-            self._polish = None
         self._told += len(population)
-        keys = np.sort(row_keys(population, self._key))
-        self._seen = np.insert(self._seen, np.searchsorted(self._seen, keys), keys)
+        self._remember(population, gain)
         progress = self._told / max(self._total, self._told)
         niches = max(1, round(self._options.niches ** (1 - progress / self._options.niche_share)))
         self._herd = self._herd.with_rows(population, gain, violation).survivors(self._options.population, niches)
+        if self._polish is not None:
+            self._combine = self._combinations(self._polish)
+            self._polish = None
+
+    def _remember(self, rows: Population, gain: Float) -> None:
+        """Keep keys and gains of what was evaluated, sorted by key."""
+        keys, first = np.unique(row_keys(rows, self._key), return_index=True)
+        _, known = self._find(keys)
+        keys, gain = keys[~known], gain[first[~known]]
+        place = np.searchsorted(self._seen, keys)
+        self._seen, self._seen_gain = np.insert(self._seen, place, keys), np.insert(self._seen_gain, place, gain)
+
+    def _find(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Where each key would be among those seen, and whether it is."""
+        if not len(self._seen):
+            return np.zeros(len(keys), np.intp), np.zeros(len(keys), bool)
+        place = np.minimum(np.searchsorted(self._seen, keys), len(self._seen) - 1)
+        return place, self._seen[place] == keys
 
     def _fresh(self, rows: Population, limit: int) -> Population:
         """Those not seen before, each once."""
         keys, first = np.unique(row_keys(rows, self._key), return_index=True)
-        if len(self._seen):
-            position = np.minimum(np.searchsorted(self._seen, keys), len(self._seen) - 1)
-            first = first[self._seen[position] != keys]
-        first.sort()
-        return rows[first[:limit]]
+        _, known = self._find(keys)
+        return rows[np.sort(first[~known])[:limit]]
 
     def _initial(self, n: int) -> Population:
         """Random architectures, most of them mixed with the smallest or largest: any budget is in their range."""
@@ -187,22 +200,22 @@ class Evolution:
             return herd.rows[:0]
         rows = herd.rows[chosen]
         neighbours, parent = single_moves(self._space, rows)
-        neighbours, parent = neighbours[:limit], parent[:limit]
-        self._polish = _Polish(rows, herd.gain[chosen], self._problem.excess(rows), neighbours, parent)
-        return neighbours
+        fresh = self._fresh(neighbours, limit)
+        polish = _Polish(rows, herd.gain[chosen], neighbours, parent)
+        if not len(fresh):
+            return self._fresh(self._combinations(polish), limit)
+        self._polish = polish
+        return fresh
 
-    def _combinations(self, polish: _Polish, population: Population, gain: Float) -> Population:
+    def _combinations(self, polish: _Polish) -> Population:
         """Moves from each polished survivor that promise most together within the limits."""
-        if len(population) != len(polish.neighbours):
-            return population[:0]
-        excess = self._problem.excess(population)
-        found = [population[:0]]
+        place, known = self._find(row_keys(polish.neighbours, self._key))
+        at_start, excess = self._problem.excess(polish.rows), self._problem.excess(polish.neighbours)
+        found = [polish.rows[:0]]
         for p, row in enumerate(polish.rows):
-            mine = np.flatnonzero(polish.parent == p)
-            gains = gain[mine] - polish.gains[p]
-            costs = excess[mine] - polish.excess[p]
-            found.append(
-                combined_moves(row, population[mine], gains, costs, polish.excess[p], self._options.combinations)
-            )
-        rows = np.concatenate(found)
-        return self._space.repair(rows) if len(rows) else rows
+            mine = np.flatnonzero((polish.parent == p) & known)
+            gains = self._seen_gain[place[mine]] - polish.gains[p]
+            costs = excess[mine] - at_start[p]
+            moves = polish.neighbours[mine]
+            found.append(combined_moves(row, moves, gains, costs, at_start[p], self._options.combinations))
+        return self._space.repair(np.concatenate(found))

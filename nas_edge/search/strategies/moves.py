@@ -60,9 +60,9 @@ def single_moves(space: SearchSpace, rows: Population) -> tuple[Population, NDAr
 def combined_moves(
     row: Population, moves: Population, gains: Float, costs: Float, excess: Float, count: int
 ) -> Population:
-    """The `count` combinations of two or three moves that promise most.
+    """The `count` pairs of moves that promise most.
 
-    A combination's gain and cost are taken to be the sums of its moves'. Moves that touch the same genes are not
+    A pair's gain and cost are taken to be the sums of its moves'. Moves that touch the same genes are not
     combined. Those that promise to break no limit come first, by promised gain.
 
     Args:
