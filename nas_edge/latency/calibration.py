@@ -1,13 +1,18 @@
-"""From sums of blocks to whole networks: `a + b * sum + c * parameter MB`, with leave-one-out fits for the interval.
+"""From sums of blocks to whole networks: `a + b * sum + c * third`, with leave-one-out fits for the interval.
 
-The fixed term is what every block's own run adds or hides, the parameter term weights that miss the cache inside a
-whole network. Intervals are jackknife+ (Barber et al., 2021) on ratios, because errors grow with the network.
+The fixed term is what every block's own run adds or hides. A block alone finds its weights and its input in the cache,
+within a network it does not: the third term is the network's parameters in MB where that is a matter of weights, or the
+bend of a curve over the sum where large networks outgrow a cache that their neighbours on the machine use as well.
+Which of the two is decided by leave-one-out error.
+
+Intervals are jackknife+ (Barber et al., 2021) on ratios, because errors grow with the network.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,23 +20,35 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _ROUNDS = 12  # of reweighting
+_NETWORKS_FOR_TERMS = {2: 3, 3: 6}
 _RIDGE = 1e-6
+
+
+class Third(StrEnum):
+    """What the third term of a calibration is proportional to."""
+
+    PARAMETERS = "parameters"
+    CURVE = "curve"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Affine correction fitted on whole networks.
+    """Correction fitted on whole networks.
 
     Attributes:
-        coefficients: float64 [3]: a (ms), b, c (ms / MB).
+        coefficients: float64 [3]: a (ms), b, c (ms / MB, or none).
         leave_one_out: float64 [m, 3], fitted without each network.
         ratios: float64 [m], measured / predicted by the fit that left that network out.
+        third: what c multiplies.
+        reach_ms: greatest calibrated sum; the curve goes on as a straight line beyond it.
 
     """
 
     coefficients: Floats
     leave_one_out: Floats
     ratios: Floats
+    third: Third
+    reach_ms: float
 
     @property
     def networks(self) -> int:
@@ -40,14 +57,14 @@ class Calibration:
 
     def point(self, sum_ms: Floats, parameter_mb: Floats) -> Floats:
         """Whole-network latency in ms, float64 [n]."""
-        point: Floats = _design(sum_ms, parameter_mb) @ self.coefficients
+        point: Floats = self._design(sum_ms, parameter_mb) @ self.coefficients
         # Far below every calibrated network a negative `a` must not make time run backwards.
         return np.maximum(point, 0.05 * sum_ms)
 
     def bound(self, sum_ms: Floats, parameter_mb: Floats, confidence: float) -> tuple[Floats, Floats]:
         """(low, high) float64 [n] each: jackknife+, one-sided at `confidence` on either side."""
         m = self.networks
-        guesses = np.maximum(_design(sum_ms, parameter_mb) @ self.leave_one_out.T, 0.05 * sum_ms[:, None])
+        guesses = np.maximum(self._design(sum_ms, parameter_mb) @ self.leave_one_out.T, 0.05 * sum_ms[:, None])
         guesses *= self.ratios
         rank = math.ceil(confidence * (m + 1) - 1e-9)
         if rank <= m:
@@ -59,6 +76,9 @@ class Calibration:
         low, high = guesses.min(axis=1), guesses.max(axis=1)
         middle = self.point(sum_ms, parameter_mb)
         return np.minimum(low, middle / beyond), np.maximum(high, middle * beyond)
+
+    def _design(self, sum_ms: Floats, parameter_mb: Floats) -> Floats:
+        return _design(sum_ms, parameter_mb, self.third, self.reach_ms)
 
 
 def fit_calibration(
@@ -80,24 +100,50 @@ def fit_calibration(
     if m == 0:
         return None
     weights = np.ones(m) if weights is None else weights / weights.mean()
-    design = _design(sum_ms, parameter_mb)
+    reach_ms = float(sum_ms.max())
     # A single network cannot be left out: its own fit stands in, and its ratio says nothing.
     left_out_rows = 1.0 - np.eye(m) if m > 1 else np.ones((1, 1))
     without = np.vstack([np.ones((1, m)), left_out_rows]) * weights
-    for terms in (3, 2, 1):
-        if m < {3: 6, 2: 3, 1: 1}[terms]:
-            continue
+
+    def fit(terms: int, third: Third) -> Calibration:
+        design = _design(sum_ms, parameter_mb, third, reach_ms)
         fits = _robust(design, measured_ms, without, terms)
-        positive = (design @ fits[0] > 0.05 * sum_ms).all()
-        if terms == 1 or (positive and (fits[:, 1] > 0.05 * fits[0, 1]).all() and fits[0, 1] > 0):
-            break
-    leave_one_out = fits[1:]
-    left_out = np.maximum((design * leave_one_out).sum(axis=1), 0.05 * sum_ms)
-    return Calibration(fits[0], leave_one_out, measured_ms / left_out)
+        left_out = np.maximum((design * fits[1:]).sum(axis=1), 0.05 * sum_ms)
+        return Calibration(fits[0], fits[1:], measured_ms / left_out, third, reach_ms)
+
+    if m >= _NETWORKS_FOR_TERMS[3]:
+        both = [fit(3, third) for third in (Third.PARAMETERS, Third.CURVE)]
+        sound = [one for one in both if _sound(one, sum_ms, parameter_mb)]
+        if sound:  # of equally good ones the first
+            return min(sound, key=lambda one: _left_out_error(one, weights))
+    if m >= _NETWORKS_FOR_TERMS[2]:
+        straight = fit(2, Third.PARAMETERS)
+        if _sound(straight, sum_ms, parameter_mb):
+            return straight
+    return fit(1, Third.PARAMETERS)
 
 
-def _design(sum_ms: Floats, parameter_mb: Floats) -> Floats:
-    return np.stack([np.ones_like(sum_ms), sum_ms, parameter_mb], axis=1)
+def _left_out_error(calibration: Calibration, weights: Floats) -> float:
+    """Mean squared log ratio; a wild network counts no more than three deviations. Rounded, so that ties are ties."""
+    logs = np.abs(np.log(calibration.ratios))
+    return round(float(np.average(np.minimum(logs, 3 * 1.4826 * np.median(logs)) ** 2, weights=weights)), 7)
+
+
+def _sound(calibration: Calibration, sum_ms: Floats, parameter_mb: Floats) -> bool:
+    """More blocks take more time under every one of the fits, and no network takes none."""
+    a, b, c = np.vstack([calibration.coefficients[None], calibration.leave_one_out]).T
+    steepest = b + 2.0 * c if calibration.third is Third.CURVE else b
+    rises = (b > 0).all() and (steepest > 0).all()
+    least = _design(sum_ms, parameter_mb, calibration.third, calibration.reach_ms) @ np.stack([a, b, c])
+    return bool(rises and (least > 0.05 * sum_ms[:, None]).all())
+
+
+def _design(sum_ms: Floats, parameter_mb: Floats, third: Third, reach_ms: float) -> Floats:
+    """float64 [n, 3]: one, the sum, and the third term."""
+    last = parameter_mb
+    if third is Third.CURVE:
+        last = np.where(sum_ms <= reach_ms, sum_ms**2 / reach_ms, 2.0 * sum_ms - reach_ms)
+    return np.stack([np.ones_like(sum_ms), sum_ms, last], axis=1)
 
 
 def _robust(design: Floats, measured_ms: Floats, weights: Floats, terms: int) -> Floats:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls as reference_nnls
 
-from nas_edge.latency.calibration import fit_calibration, normal_quantile
+from nas_edge.latency.calibration import Third, fit_calibration, normal_quantile
 from nas_edge.latency.nnls import nnls
 from nas_edge.latency.parametric import MIN_ROWS, PRIOR_LOG_ERROR, features, fit_parametric, prior_model
 from nas_edge.latency.plan import distinct_blocks
@@ -139,3 +139,31 @@ def test_a_confidence_beyond_the_networks_goes_beyond_their_extremes() -> None:
 
 def test_the_normal_quantile_is_that_of_the_textbooks() -> None:
     assert normal_quantile(0.9) == pytest.approx(1.2816, abs=1e-4)
+
+
+def test_large_networks_that_outgrow_the_cache_bend_the_calibration() -> None:
+    rng = np.random.default_rng(5)
+    sums, megabytes = rng.uniform(0.2, 2, 20), rng.uniform(2, 14, 20)
+    ms = (0.02 + 0.85 * sums + 0.08 * sums**2) * np.exp(0.01 * rng.standard_normal(20))
+    fit = fit_calibration(sums, megabytes, ms)
+    assert fit is not None
+    assert fit.third is Third.CURVE
+    assert np.abs(fit.point(sums, megabytes) / ms - 1).mean() < 0.02
+    beyond = fit.point(np.array([2.0, 4.0, 6.0]), np.array([9.0, 9.0, 9.0]))
+    assert np.diff(beyond)[0] == pytest.approx(np.diff(beyond)[1], rel=0.1)  # straight, not a parabola
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), m=st.integers(1, 12), noise=st.floats(0, 1))
+def test_whatever_was_measured_a_calibration_rises_with_the_sum(seed: int, m: int, noise: float) -> None:
+    rng = np.random.default_rng(seed)
+    sums, megabytes = rng.uniform(0.5, 5, m), rng.uniform(1, 10, m)
+    fit = fit_calibration(sums, megabytes, sums * np.exp(noise * rng.standard_normal(m)))
+    assert fit is not None
+    grid = np.linspace(0.01, 20, 100)
+    points = fit.point(grid, np.full(100, 5.0))
+    low, high = fit.bound(grid, np.full(100, 5.0), 0.9)
+    assert (points > 0).all()
+    assert (np.diff(points) > -1e-9).all()
+    assert np.isfinite(high).all()
+    assert (low <= high).all()
