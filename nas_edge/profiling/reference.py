@@ -15,8 +15,9 @@ import numpy as np
 
 _SMALL = 4096  # float32: 16 KB
 _LARGE = 512 * 1024  # float32: 2 MB read, 2 MB written
-_ARITHMETIC_LOOPS = 24
+_ARITHMETIC_LOOPS = 48
 _READINGS = 5
+_FORGOTTEN = 5  # passes until the last cache level holds the large arrays again, whatever ran before
 QUIET_QUANTILE = 0.2
 
 
@@ -33,7 +34,7 @@ class ReferenceKernel:
 
     def __call__(self) -> float:
         """Median of a few short runs of each part, summed: single interruptions do not count, lasting ones do."""
-        memory = float(np.median([self._memory_ns() for _ in range(_READINGS)]))
+        memory = float(np.median([self._memory_ns() for _ in range(_FORGOTTEN + _READINGS)][_FORGOTTEN:]))
         arithmetic = float(np.median([self._arithmetic_ns() for _ in range(_READINGS)]))
         return (memory + arithmetic) / 1e6
 

@@ -150,7 +150,7 @@ class Sitting:
             verdict = self._verdict()
             if not verdict.unfinished or self._late(begun, verdict.unfinished):
                 break
-            if number:
+            if 0 < number < self._protocol.rounds:
                 time.sleep(max(0.0, min(pause, begun + number * pause - time.monotonic())))
             order = [verdict.unfinished[i] for i in rng.permutation(len(verdict.unfinished))]
             self._round(order, verdict, pool, progress, begun)
