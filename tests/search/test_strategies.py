@@ -65,7 +65,10 @@ def test_single_moves_change_one_gene_or_one_depth():
         assert len(np.unique(mine, axis=0)) == len(mine)
         present = rows[p] > 0
         expected = sum(len(v) - 1 for v, there in zip(space.layout.values, present, strict=True) if there)
-        assert len(mine) == expected + sum(len(stage.depths) - 1 for stage in space.layout.stages)
+        for stage, depth in zip(space.layout.stages, space.depths(rows[p : p + 1])[0], strict=True):
+            # A deeper stage comes with each of the two kernels and three ratios, a shallower one once.
+            expected += sum(6 if other > depth else 1 for other in stage.depths if other != depth)
+        assert len(mine) == expected
 
 
 def test_combined_moves_promise_most_within_the_limit_first():
@@ -73,8 +76,11 @@ def test_combined_moves_promise_most_within_the_limit_first():
     moves = np.array([[2, 1, 1, 1], [1, 2, 1, 1], [1, 1, 2, 1], [2, 1, 1, 2]], np.int8)
     gains, costs = np.array([3.0, 2.0, -1.0, 9.0]), np.array([[1.0], [0.5], [-1.0], [0.2]])
     found = combined_moves(row, moves, gains, costs, np.array([0.0]), 3)
-    # 9 - 1 at cost -0.8 and 3 - 1 at cost 0 fit; of those that do not, 9 + 2 promises most.
-    assert found.tolist() == [[2, 1, 2, 2], [2, 1, 2, 1], [1, 2, 2, 1]]
+    # Pairs that fit: 9 - 1 at cost -0.8, 3 - 1 at cost 0, 2 - 1 at cost -0.5. Triples: 9 + 2 - 1 at -0.3 fits.
+    assert found[:3].tolist() == [[2, 1, 2, 2], [2, 1, 2, 1], [1, 2, 2, 1]]
+    assert found[3:].tolist() == [[2, 2, 2, 2], [2, 2, 2, 1]]
+    alone = combined_moves(row, moves[:1], gains[:1], costs[:1], np.array([0.0]), 3)
+    assert alone.shape == (0, 4)
 
 
 def test_niches_survive_side_by_side_and_die_out_by_their_best():

@@ -3,8 +3,8 @@
 The loop is that of Once-for-All's finder (Cai et al., 2020): parents by rank, uniform crossover, mutation, the best
 survive. Four things are added. Networks of one resolution compete with each other first (see `herd`). Children over a
 limit are pulled back towards a parent that meets it, before anything is spent on them. Nothing is evaluated twice. And
-late on, the neighbours of the best survivors are evaluated (each gene and each depth changed alone); since networks
-are nearly additive, the sums of their gains and costs say which pairs of changes are worth trying.
+after a while the neighbours of the best survivors are evaluated (each gene and each depth changed alone); since
+networks are nearly additive, the sums of their gains and costs say which changes are worth trying together.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class EvolutionOptions:
         polish_every: generations between two rounds of combined moves; 0 for never.
         polish_from: share of the evaluations after which polishing begins.
         polished: survivors polished in a round.
-        combinations: combined moves tried for each of them.
+        combinations: pairs, and as many triples, of moves tried for each of them.
         niches: pairs of width and resolution that survive side by side at first; ever fewer do.
         niche_share: of the evaluations, after which one niche is left.
 
@@ -52,7 +52,7 @@ class EvolutionOptions:
     crossover: float = 0.5
     mutated_genes: float = 2.0
     polish_every: int = 3
-    polish_from: float = 0.7
+    polish_from: float = 0.3
     polished: int = 4
     combinations: int = 60
     niches: int = 8
@@ -129,7 +129,7 @@ class Evolution:
         self._told += len(population)
         self._remember(population, gain)
         progress = self._told / max(self._total, self._told)
-        niches = max(1, round(self._options.niches ** (1 - progress / self._options.niche_share)))
+        niches = max(1, round(self._options.niches * (1 - progress / self._options.niche_share)))
         self._herd = self._herd.with_rows(population, gain, violation).survivors(self._options.population, niches)
         if self._polish is not None:
             self._combine = self._combinations(self._polish)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.spaces import Population, SearchSpace
 
 Float = NDArray[np.float64]
+
+TRIPLE_PAIRS = 200  # pairs that triples are made of
 
 
 def row_keys(population: Population, odd: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -19,7 +23,7 @@ def row_keys(population: Population, odd: NDArray[np.int64]) -> NDArray[np.int64
 def single_moves(space: SearchSpace, rows: Population) -> tuple[Population, NDArray[np.intp]]:
     """All architectures that differ from a row in one gene or one stage's depth.
 
-    A stage made deeper repeats the genes of its last block.
+    Blocks that make a stage deeper are alike, one move for each kernel and ratio that they may have.
 
     Args:
         space: of the rows.
@@ -42,16 +46,17 @@ def single_moves(space: SearchSpace, rows: Population) -> tuple[Population, NDAr
     for s, stage in enumerate(layout.stages):
         for depth in stage.depths:
             where = np.flatnonzero(depths[:, s] != depth)
-            moved = rows[where]
-            last = depths[where, s] - 1
-            for columns in (stage.kernels, stage.expands):
-                slots = np.arange(len(columns))
-                kept = moved[:, columns]
-                filler = kept[np.arange(len(where)), last][:, None]
-                filled = np.where(slots <= last[:, None], kept, filler)
-                moved[:, columns] = np.where(slots < depth, filled, 0)
-            moves.append(moved)
-            parents.append(where)
+            added = np.arange(len(stage.kernels))
+            # Blocks that are added are all alike, of every kind; where none is, one version is enough.
+            kinds = itertools.product(layout.values[stage.kernels[-1]], layout.values[stage.expands[-1]])
+            for i, kind in enumerate(kinds):
+                mine = where if i == 0 else where[depths[where, s] < depth]
+                moved, present = rows[mine], depths[mine, s, None]
+                for columns, value in zip((stage.kernels, stage.expands), kind, strict=True):
+                    filled = np.where(added < present, moved[:, columns], value)
+                    moved[:, columns] = np.where(added < depth, filled, 0)
+                moves.append(moved)
+                parents.append(mine)
     population, parent = np.concatenate(moves), np.concatenate(parents)
     valid = space.is_valid(population)
     return population[valid], parent[valid]
@@ -60,10 +65,11 @@ def single_moves(space: SearchSpace, rows: Population) -> tuple[Population, NDAr
 def combined_moves(
     row: Population, moves: Population, gains: Float, costs: Float, excess: Float, count: int
 ) -> Population:
-    """The `count` pairs of moves that promise most.
+    """The pairs and triples of moves that promise most, up to `count` of each.
 
-    A pair's gain and cost are taken to be the sums of its moves'. Moves that touch the same genes are not
-    combined. Those that promise to break no limit come first, by promised gain.
+    What a combination gains and costs is taken to be the sum of its moves'. Moves that touch the same genes are not
+    combined. Those that promise to break no limit come first, by promised gain. Triples are made of the pairs that
+    gain most for what they cost, at the rate of exchange between gain and cost that the single moves show.
 
     Args:
         row: int8 [genes], where the moves start.
@@ -74,15 +80,39 @@ def combined_moves(
         count: how many are wanted.
 
     Returns:
-        int8 [up to count, genes].
+        int8 [up to 2 * count, genes].
 
     """
-    touched = (moves != row).astype(np.float32)
-    first, second = np.nonzero(np.triu(touched @ touched.T == 0, 1))
-    gain = gains[first] + gains[second]
-    over = np.maximum(excess + costs[first] + costs[second], 0).sum(axis=1)
-    best = np.lexsort((-gain, over > 0))[:count]
-    if not len(best):
+    differs = moves != row
+    touched = differs.astype(np.float32)
+    apart = touched @ touched.T == 0
+    first, second = np.nonzero(np.triu(apart, 1))
+    if not len(first):
         return moves[:0]
-    pairs = np.where(moves[first[best]] != row, moves[first[best]], moves[second[best]])
-    return pairs
+    pair_gains, pair_costs = gains[first] + gains[second], costs[first] + costs[second]
+    best = _promising(pair_gains, excess + pair_costs, count)
+    pairs = np.where(differs[first[best]], moves[first[best]], moves[second[best]])
+    total = costs.sum(axis=1)
+    rate = float(gains @ total) / max(float(total @ total), 1e-30)
+    worth = pair_gains - rate * pair_costs.sum(axis=1)
+    kept = np.argpartition(-worth, TRIPLE_PAIRS)[:TRIPLE_PAIRS] if len(worth) > TRIPLE_PAIRS else np.arange(len(worth))
+    pair, third = np.nonzero(apart[first[kept]] & apart[second[kept]])
+    pair = kept[pair]
+    # Each triple may be there three times, once for each of its pairs.
+    best = _promising(pair_gains[pair] + gains[third], excess + pair_costs[pair] + costs[third], 3 * count)
+    members = np.sort(np.stack([first[pair[best]], second[pair[best]], third[best]], axis=1), axis=1)
+    _, once = np.unique(members, axis=0, return_index=True)
+    best = best[np.sort(once)[:count]]
+    pair, third = pair[best], third[best]
+    triples = np.where(differs[first[pair]], moves[first[pair]], moves[second[pair]])
+    return np.concatenate([pairs, np.where(differs[third], moves[third], triples)])
+
+
+def _promising(gains: Float, excess: Float, count: int) -> NDArray[np.intp]:
+    """Indices of the `count` best: those within the limits before the others, then by gain."""
+    # Gains of those beyond the limits are moved below all others, so that one partition does.
+    span = float(np.ptp(gains)) + 1.0 if len(gains) else 0.0
+    rank = -(gains - span * (excess > 0).any(axis=1))
+    best = np.argpartition(rank, count)[:count] if len(rank) > count else np.arange(len(rank))
+    ordered: NDArray[np.intp] = best[np.argsort(rank[best], kind="stable")]
+    return ordered
