@@ -25,7 +25,7 @@ def profile(
     subject: Annotated[Path, typer.Argument(metavar="RUN|MODEL.onnx", help="Directory of a run, or an ONNX file.")],
     target: Annotated[str | None, typer.Option(help="Device; default: the run's, else local.")] = None,
     regime: Annotated[str, typer.Option(help="hot: back to back; cold: caches emptied between.")] = "hot",
-    effort: Annotated[str, typer.Option(help="quick, default or thorough.")] = "default",
+    effort: Annotated[str, typer.Option(help="quick, default or thorough.")] = "thorough",
     seed: SeedOption = 0,
     json_output: JsonOption = False,
     debug: DebugOption = False,

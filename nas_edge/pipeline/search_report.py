@@ -62,7 +62,7 @@ class SearchRequest:
         return shlex.join([*words, "--verify"])
 
     def _count(self, name: str) -> tuple[str, str]:
-        return f"--{name}", f"{getattr(self, name):g}"
+        return f"--{name}", f"{getattr(self, name):.15g}"
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class ProfileArguments(_OnRun):
 
     target: str | None = None
     regime: str = "hot"
-    effort: str = "default"
+    effort: str = "thorough"
     seed: int = Field(default=0, ge=0)
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:

@@ -1,0 +1,97 @@
+"""What is done with a run: export, profile, evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas_edge.errors import ConfigError, ExportError, FormatError, UnknownNameError
+from nas_edge.pipeline.evaluate_flow import evaluate_flow
+from nas_edge.pipeline.export_flow import export_flow, exported_model
+from nas_edge.pipeline.profile_flow import profile_flow
+from nas_edge.pipeline.search_flow import search_flow
+from nas_edge.pipeline.search_report import SearchRequest
+from tests.pipeline.conftest import FakeBench
+
+
+@pytest.fixture
+def run(stand: Path) -> Path:
+    return search_flow(SearchRequest(target="board", bundle="tiny", latency_ms=2.0, evaluations=1000)).run
+
+
+def test_an_exported_network_agrees_with_torch_on_every_image(run: Path) -> None:
+    report = export_flow(run)
+    assert report.parity.images == 48
+    assert report.parity.top1_agreement == 1.0
+    assert report.parity.max_abs_difference < 1e-4
+    assert {p.name for p in report.directory.iterdir()} >= {"model.onnx", "labels.txt", "preprocess.json", "example.py"}
+    assert exported_model(run, "fp32") == report.model
+    json.dumps(report.to_json(), allow_nan=False)
+    assert (run / "onnx-fp32" / "labels.txt").read_text().split() == ["apple", "brick", "cloud"]
+
+
+def test_formats_and_precisions_of_later_versions_are_refused(run: Path) -> None:
+    with pytest.raises(UnknownNameError, match="unknown export format 'onix'; did you mean onnx"):
+        export_flow(run, "onix")
+    with pytest.raises(ExportError, match="fp32"):
+        export_flow(run, precision="int8")
+    assert not (run / "onnx-int8").exists()
+
+
+def test_a_profile_stands_beside_the_prediction_and_is_kept(run: Path, bench: FakeBench) -> None:
+    report = profile_flow(run)
+    assert report.predicted is not None
+    assert report.error_percent is not None
+    assert report.lines()[0].startswith("MEASURED")
+    assert report.lines()[1].startswith("predicted")
+    assert "seeded weights" in report.artefact
+    kept = json.loads((run / "profile.json").read_text())
+    assert kept["latency_ms"]["median"] == report.measurement.median_ms
+    assert len(kept["measurement"]["visits"]) == len(report.measurement.visits)
+
+
+def test_an_exported_file_is_what_is_profiled(run: Path, bench: FakeBench) -> None:
+    exported = export_flow(run)
+    assert "exported file" in profile_flow(run).artefact
+    alone = profile_flow(exported.model, "board")
+    assert alone.predicted is None
+    assert not any(line.startswith("predicted") for line in alone.lines())
+
+
+def test_what_is_neither_a_run_nor_a_model_is_told(stand: Path, bench: FakeBench) -> None:
+    Path("notes.txt").write_text("no model")
+    with pytest.raises(ConfigError, match="neither the directory of a run nor an ONNX file"):
+        profile_flow(Path("notes.txt"))
+    with pytest.raises(ConfigError, match="is not the directory of a search"):
+        export_flow(Path("nowhere"))
+
+
+def test_a_damaged_run_is_told_with_its_file(run: Path) -> None:
+    (run / "result.json").write_text('{"format": 1, "target":')
+    with pytest.raises(FormatError, match=r"result\.json:1: .*truncated"):
+        export_flow(run)
+
+
+def test_a_run_of_a_newer_version_is_refused(run: Path) -> None:
+    data = json.loads((run / "result.json").read_text()) | {"format": 99}
+    (run / "result.json").write_text(json.dumps(data))
+    with pytest.raises(FormatError, match="a newer file needs a newer nas-edge"):
+        evaluate_flow(str(run))
+
+
+def test_accuracy_is_measured_on_the_search_split_with_its_interval(run: Path) -> None:
+    report = evaluate_flow(str(run))
+    assert (report.split, report.images) == ("search", 24)
+    assert report.interval[0] <= report.accuracy <= report.interval[1]
+
+
+def test_architectures_of_a_bundle_are_evaluated_by_name_or_file(run: Path) -> None:
+    smallest, largest = (evaluate_flow("tiny", arch) for arch in ("smallest", "largest"))
+    assert smallest.macs < largest.macs
+    assert evaluate_flow("tiny", str(run / "arch.json")).arch == evaluate_flow(str(run)).arch
+    with pytest.raises(ConfigError, match="--arch goes with a bundle"):
+        evaluate_flow(str(run), "largest")
+    with pytest.raises(UnknownNameError, match="split"):
+        evaluate_flow(str(run), split="train")
