@@ -36,6 +36,7 @@ of one phone model differ by 0.25 a block. `modelled`: tables carried over from 
 
 _CHUNK = 1 << 16
 _ENOUGH_OWN_NETWORKS = 3
+_NO_DRIFT = 0.1  # (1.5 % / 5 %)^2: error of one prediction over the usual drift between sittings
 
 
 @dataclass(frozen=True)
@@ -176,8 +177,9 @@ class LatencyPredictor:
     def recalibrated(self, population: Population, measured_ms: Floats) -> LatencyPredictor:
         """A predictor that knows these measured networks as well: the arrow back from the device to the search.
 
-        Networks measured where the search ended say more about that neighbourhood than others: together they weigh
-        at least half as much as the table's own networks, however few they are.
+        A device's clock drifts by several per cent between sittings, which scales everything alike: the networks of
+        the table are brought to the speed that the new ones show, before all are fitted together. Networks measured
+        where the search ended also say more about that neighbourhood: together they weigh at least half as much.
 
         Args:
             population: int8 [m, genes], measured since and not in the table.
@@ -233,6 +235,7 @@ class LatencyPredictor:
         measured = np.array([ms for _, ms in known], np.float64)
         if extra is not None and len(extra[1]):
             each = max(1.0, 0.5 * len(known) / len(extra[1]))
+            measured = measured * (self._drift(*extra) if known else 1.0)
             precision = self.table.header.precision
             lowered += [self.space.lower(row, self.num_classes, precision) for row in extra[0]]
             measured = np.concatenate([measured, extra[1]])
@@ -245,6 +248,13 @@ class LatencyPredictor:
         megabytes = np.array([sum(b.weight_bytes for b in blocks) / 2**20 for blocks in lowered])
         calibration = fit_calibration(sums, megabytes, measured, weights)
         return replace(self, calibration=calibration, calibrated_doubt=float((doubts / sums).mean()), extra=extra)
+
+    def _drift(self, population: Population, measured_ms: Floats) -> float:
+        """How much slower the device was in another sitting, from networks measured there."""
+        own = self if self.extra is None else self._calibrated(Pricer(self.table, model=self.model), None)
+        logs = np.log(measured_ms / own.point(population))
+        # One network's prediction is off by some per cent itself: a tenth of a network's weight on no drift at all.
+        return float(np.exp(np.median(logs) * len(logs) / (len(logs) + _NO_DRIFT)))
 
     def _network_blocks(self) -> list[tuple[tuple[BlockSpec, ...], float]]:
         """Blocks and ms of the table's calibration networks: of this space; of other known spaces where it has none."""
