@@ -196,3 +196,17 @@ def test_a_thousand_rows_are_read_fast_enough_for_a_search(tmp_path: Path) -> No
     begun = time.perf_counter()
     assert len(read_table(tmp_path).blocks) == len(table.blocks) > 900
     assert time.perf_counter() - begun < 2.0  # a runaway, not a benchmark: 0.02 s on an idle core
+
+
+def test_a_table_of_format_1_is_read_for_ever() -> None:
+    table = read_table(Path(__file__).parent / "specimens" / "table-format-1")
+    header = table.header
+    assert (header.target, header.runtime, header.threads, header.regime) == ("toy-board", "toy", 1, "hot")
+    assert header.origin.kind is OriginKind.MEASURED
+    assert header.reference_quiet_ms == 0.0875
+    assert header.sources[0].licence == "MIT"
+    assert len(table.blocks) == 3
+    stem = next(entry for block, entry in table.blocks.items() if block.kind is Kind.STEM)
+    assert (stem.p90_ms, stem.spread, stem.energy_mj, stem.origin) == (0.02, 0.01, 1.5, OriginKind.PUBLISHED)
+    assert [network.role for network in table.networks] == [Role.CALIBRATION, Role.HOLDOUT, Role.CALIBRATION]
+    assert SearchSpace.named("lite0").from_json(table.networks[0].arch).any()
