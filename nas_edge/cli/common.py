@@ -28,6 +28,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on std
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="A traceback instead of one line when something fails.")]
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _SHOW_AFTER_S = 0.5
@@ -47,9 +48,9 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
-def parsed(text: str | None, parse: Callable[[str], T]) -> T | None:
-    """`parse(text)`, None where the option was not given."""
-    return None if text is None else parse(text)
+def parsed(value: S | None, parse: Callable[[S], T]) -> T | None:
+    """`parse(value)`, None where the option was not given."""
+    return None if value is None else parse(value)
 
 
 def parse_resolutions(text: str) -> tuple[int, ...]:

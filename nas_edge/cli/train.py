@@ -31,6 +31,10 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: as the recipe says.")] = None,
     time_limit: Annotated[str | None, typer.Option(help="Stop in time, with a usable bundle: 1h, 20min.")] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with changes to the default recipe (learning_rate, augmentation ...)."),
+    ] = None,
     resolutions: Annotated[str | None, typer.Option(help="Input sides to train at, like 96,128,160.")] = None,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
@@ -39,11 +43,13 @@ def train(
     """Train a supernet on your images: the bundle that searches start from."""
     from nas_edge.pipeline.train_flow import train_flow
 
+    from nas_edge.files import read_yaml
+
     limit_s, sides = parsed(time_limit, parse_duration_s), parsed(resolutions, parse_resolutions)
     with shown_progress() as progress:
         report = train_flow(
-            data, space, out, init=init, epochs=epochs, time_limit_s=limit_s, resolutions=sides, seed=seed,
-            progress=progress,
+            data, space, out, init=init, epochs=epochs, time_limit_s=limit_s, resolutions=sides,
+            recipe=parsed(recipe, read_yaml), seed=seed, progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

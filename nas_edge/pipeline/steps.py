@@ -60,6 +60,31 @@ class _OnRun(Arguments):
         return named.get(self.run, Path(self.run))
 
 
+class TrainArguments(Arguments):
+    """As `nas-edge train`; `name` is the bundle's, `recipe` holds changes to the default recipe."""
+
+    data: str
+    name: str = ""
+    space: str = "lite0"
+    init: str | None = None
+    out: Path | None = None
+    epochs: int | None = Field(default=None, ge=1)
+    time_limit: Duration = None
+    resolutions: tuple[int, ...] | None = None
+    recipe: dict[str, Any] = Field(default_factory=dict)
+    subnets: int = Field(default=260, ge=30)
+    seed: int = Field(default=0, ge=0)
+
+    def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
+        """Train into `out`, by default the step's directory; cut off, it goes on from there."""
+        from nas_edge.pipeline.train_flow import train_flow
+
+        options = self.model_dump(exclude={"data", "space", "out", "time_limit"})
+        return train_flow(
+            self.data, self.space, self.out or directory, **options, time_limit_s=self.time_limit, progress=progress
+        )
+
+
 class SearchArguments(Arguments):
     """As `nas-edge search`; `as` names the run for later steps."""
 
@@ -137,6 +162,7 @@ class Step(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    train: TrainArguments | None = None
     search: SearchArguments | None = None
     export: ExportArguments | None = None
     profile: ProfileArguments | None = None

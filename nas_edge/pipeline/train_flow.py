@@ -85,6 +85,7 @@ def train_flow(
     time_limit_s: float | None = None,
     resolutions: tuple[int, ...] | None = None,
     recipe: dict[str, Any] | None = None,
+    name: str = "",
     seed: int = 0,
     subnets: int = SUBNETS,
     progress: Progress = silent,
@@ -100,6 +101,7 @@ def train_flow(
         time_limit_s: for everything; three quarters go into training.
         resolutions: input sides to train at, None for the space's own.
         recipe: changes to the default recipe, as plain data.
+        name: of the bundle, by default that of the directory.
         seed: of everything random.
         subnets: how many are measured for the accuracy predictor.
         progress: told all along.
@@ -133,7 +135,9 @@ def train_flow(
     net, done = train_supernet(run, time_limit_s=limit, progress=progress)
     budget_s = None if time_limit_s is None else time_limit_s - (time.monotonic() - start)
     figures = finish_bundle(net, dataset, preprocess, chosen, out, subnets, budget_s, progress)
-    header = bundle_header(out, data, dataset, preprocess, chosen, init, done, figures, time.monotonic() - start)
+    header = bundle_header(
+        name or out.resolve().name, data, dataset, preprocess, chosen, init, done, figures, time.monotonic() - start
+    )
     (work / HISTORY).replace(out / HISTORY)
     write_yaml(out / HEADER, header)
     shutil.rmtree(work)
@@ -220,7 +224,7 @@ def search_figures(net: Supernet, evaluator: Evaluator, dataset: Dataset) -> dic
 
 
 def bundle_header(
-    out: Path,
+    name: str,
     data: str,
     dataset: Dataset,
     preprocess: Preprocess,
@@ -238,7 +242,7 @@ def bundle_header(
     start = pretrained(init) if init is not None else None
     return {
         "format": FORMAT,
-        "name": out.resolve().name,
+        "name": name,
         "classes": list(dataset.classes),
         "preprocess": preprocess.to_dict(),
         "data": {
