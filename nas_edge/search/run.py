@@ -78,7 +78,7 @@ def search(
     trace = _run(problem, archive, strategy, options, evaluations, known, np.random.default_rng(seed), progress)
     if not len(archive.best(1)):
         raise BudgetError(_nearest(problem, archive))
-    slack = _slack(problem, archive, seed)
+    slack = _slack(problem, archive, seed, complete=strategy == "exhaustive")
     best = archive.best(CANDIDATES)
     front_metric, front = _front(problem, archive)
     return SearchResult(
@@ -187,14 +187,21 @@ def _nearest(problem: Problem, archive: Archive) -> str:
     )
 
 
-def _slack(problem: Problem, archive: Archive, seed: int) -> tuple[Slack, ...]:
-    """Constraints without which nothing better is found; what such a look finds within them is kept too."""
+def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> tuple[Slack, ...]:
+    """Constraints without which nothing better is found; what such a look finds within them is kept too.
+
+    No look is needed where the archive is `complete`.
+    """
     found = []
     for i, constraint in enumerate(problem.constraints):
         best = int(archive.best(1)[0])
         others = np.delete(archive.excess, i, axis=1)
         beyond = (archive.excess[:, i] > 0) & (others <= 0).all(axis=1)
         if (archive.gain[beyond] > archive.gain[best]).any():
+            continue
+        if complete:
+            value = problem.values(constraint.metric, archive.rows[best][None])
+            found.append(Slack(constraint, float(value[0])))
             continue
         # Nothing better was met beyond the limit, but the search did not look there: look.
         lifted, look = problem.without([constraint]), Archive()
