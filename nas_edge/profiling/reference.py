@@ -1,9 +1,10 @@
 """The reference kernel: fixed work, timed around every visit, that shows when the machine was disturbed.
 
-On shared machines the clock follows what the neighbours do, by several per cent within seconds, and their traffic
-fills the last cache level. Networks feel both, so the kernel has a part for each: arithmetic on what the first
-cache level holds, and one pass over what only the last one holds. It needs numpy alone, so its quiet value can be
-compared from sitting to sitting whichever runtime is measured.
+On shared machines the clock follows what the neighbours do, by several per cent within seconds. The kernel has two
+parts that feel it as networks do: arithmetic on what the first cache level holds, and passes over what the second one
+holds. A pass over the last level would feel the neighbours' traffic as well, but it also feels, by a tenth, which
+blocks were measured just before; readings could then not be compared from one sitting to the next. It needs numpy
+alone, so its quiet value does not change with the runtime that is measured.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from collections.abc import Sequence
 import numpy as np
 
 _SMALL = 4096  # float32: 16 KB
-_LARGE = 512 * 1024  # float32: 2 MB read, 2 MB written
+_LARGE = 64 * 1024  # float32: 256 KB read, 256 KB written
 _ARITHMETIC_LOOPS = 48
 _READINGS = 5
-_FORGOTTEN = 5  # passes until the last cache level holds the large arrays again, whatever ran before
+_PASSES = 4
+_FORGOTTEN = 2  # readings until the caches hold the arrays again, whatever ran before
 QUIET_QUANTILE = 0.2
 
 
@@ -49,7 +51,8 @@ class ReferenceKernel:
 
     def _memory_ns(self) -> int:
         start = time.perf_counter_ns()
-        np.add(self._large, 1.0, self._large_out)
+        for _ in range(_PASSES):
+            np.add(self._large, 1.0, self._large_out)
         return time.perf_counter_ns() - start
 
 
