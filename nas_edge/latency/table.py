@@ -138,6 +138,10 @@ class TableHeader:
         """Name of the table's directory below its target: see `directory_name`."""
         return directory_name(self.runtime, self.precision.value, self.threads, self.regime)
 
+    def quiet_reference_ms(self, machine: str) -> float | None:
+        """Quiet value of the reference kernel for a later sitting on `machine`; None where the table is another's."""
+        return self.reference_quiet_ms if machine and self.origin.machine == machine else None
+
     def describe(self) -> str:
         """One phrase: target, runtime, precision, threads, regime."""
         version = f" {self.runtime_version}" if self.runtime_version else ""

@@ -34,10 +34,9 @@ def test_latency_error_on_fresh_networks() -> None:
     plan = plan_networks(space, CLASSES, NETWORKS, 0, SEED)
     items = [WorkItem(p.name, build_onnx(space.lower(p.arch, CLASSES), seed=SEED).SerializeToString()) for p in plan]
     header, device = found.table.header, LocalDevice()
-    same_machine = header.origin.machine == device.fingerprint().machine
     measured = measure_many(
         items, get_runtime(target.runtime), device, Protocol.default(),
-        reference_quiet_ms=header.reference_quiet_ms if same_machine else None,
+        reference_quiet_ms=header.quiet_reference_ms(device.fingerprint().machine),
     )  # fmt: skip
     ms = np.array([measured[p.name].median_ms for p in plan])
     prediction = LatencyPredictor.of(found.table, space, CLASSES).predict(np.stack([p.arch for p in plan]))

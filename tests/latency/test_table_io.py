@@ -204,6 +204,8 @@ def test_a_table_of_format_1_is_read_for_ever() -> None:
     assert (header.target, header.runtime, header.threads, header.regime) == ("toy-board", "toy", 1, "hot")
     assert header.origin.kind is OriginKind.MEASURED
     assert header.reference_quiet_ms == 0.0875
+    assert header.quiet_reference_ms("toy-board #1") == 0.0875
+    assert header.quiet_reference_ms("toy-board #2") is None
     assert header.sources[0].licence == "MIT"
     assert len(table.blocks) == 3
     stem = next(entry for block, entry in table.blocks.items() if block.kind is Kind.STEM)
