@@ -38,8 +38,17 @@ _PLAIN_EVERY_S = 10.0
 def emit(as_json: bool, data: Mapping[str, Any], lines: Iterable[str]) -> None:
     """Print the result of a command on stdout: one JSON object, or lines for a person."""
     text = json.dumps(data, allow_nan=False, ensure_ascii=False) if as_json else "\n".join(lines)
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    say(text)
+
+
+def say(text: str) -> None:
+    """Lines on stdout, at once. A reader that has gone away (head, less) is no failure."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes again at exit: that must not fail either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:
@@ -90,7 +99,7 @@ class _Drawer:
         self._plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
-        self._stage = (self._begun, "")
+        self._stage: tuple[float, float] | None = None
 
     def __call__(self, done: float, total: float, text: str) -> None:
         now = time.monotonic()
@@ -106,13 +115,14 @@ class _Drawer:
             self._bar.stop()
 
     def _say(self, now: float, done: float, total: float, text: str) -> None:
-        if done <= 0 or not self._stage[1]:
-            self._stage = (now, text)
+        if self._stage is None or done <= self._stage[1]:
+            self._stage = (now, done)
         if now - self._said < _PLAIN_EVERY_S:
             return
         self._said = now
-        spent = now - self._stage[0]
-        left = f", {format_duration(spent * (total - done) / done)} left" if 0 < done < total and spent > 1 else ""
+        begun, before = self._stage
+        rate = (done - before) / (now - begun) if now > begun else 0.0
+        left = f", {format_duration((total - done) / rate)} left" if rate > 0 and done < total else ""
         share = f" {done / total:.0%}" if total > 0 else ""
         note(f"{text}:{share}{left}")
 

@@ -49,14 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Numpy multiplies small matrices here: its BLAS would spend more time on waking threads than on work, many times
     # more on a busy machine. Torch has threads of its own. Must be said before numpy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    try:
-        code = invoke(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader (head, less) has gone; the interpreter must not fail again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code)
+    sys.exit(invoke(arguments))
 
 
 def invoke(arguments: Sequence[str]) -> int:
@@ -73,8 +66,6 @@ def invoke(arguments: Sequence[str]) -> int:
         return _failed(str(error), error.exit_code, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _failed("interrupted", INTERRUPTED, debug=False)
-    except BrokenPipeError:
-        raise
     except Exception as error:
         if isinstance(error, click_exception):
             context = getattr(error, "ctx", None)

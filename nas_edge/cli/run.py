@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from nas_edge.cli.common import DebugOption, JsonOption, emit, note, shown_progress
+from nas_edge.cli.common import DebugOption, JsonOption, emit, note, say, shown_progress
 
 EPILOG = """Examples:
 
@@ -43,8 +42,7 @@ def run(
                 report = under_way.run(step, progress)
             if not json_output:
                 heading = f"{number}/{len(under_way.steps)} {report.title} ({report.wall_s:.1f} s)"
-                sys.stdout.write("\n".join([heading, *(f"  {line}" for line in report.lines), ""]) + "\n")
-                sys.stdout.flush()
+                say("\n".join([heading, *(f"  {line}" for line in report.lines), ""]))
     except BaseException:
         note(f"finished steps are kept: nas-edge run {pipeline} --resume {under_way.directory}")
         raise

@@ -41,9 +41,8 @@ def train(
     debug: DebugOption = False,
 ) -> int:
     """Train a supernet on your images: the bundle that searches start from."""
-    from nas_edge.pipeline.train_flow import train_flow
-
     from nas_edge.files import read_yaml
+    from nas_edge.pipeline.train_flow import train_flow
 
     limit_s, sides = parsed(time_limit, parse_duration_s), parsed(resolutions, parse_resolutions)
     with shown_progress() as progress:

@@ -124,10 +124,10 @@ def train_flow(
     chosen = Recipe.from_dict({**given, "seed": seed})
     published = pretrained(init) if init is not None else None
     preprocess = Preprocess(mean=published.mean, std=published.std) if published else Preprocess()
-    make_directory(out)
     if (out / HEADER).exists():
         raise ConfigError(f"{out}: holds a finished bundle; choose another --out, or delete it to train anew")
     dataset = load_dataset(data, seed=seed, progress=progress)
+    make_directory(out)
     progress(0, 1, dataset.describe())
     work = make_directory(out / "work")
     limit = None if time_limit_s is None else max(1.0, time_limit_s * _TRAINING_SHARE)
