@@ -8,6 +8,8 @@ import pytest
 
 from nas_edge.spaces import Activation, Padding, SearchSpace, Stage, Stem, Tail, Template
 
+pytest_plugins = ["tests.stand"]
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -13,7 +13,7 @@ from nas_edge.pipeline.export_flow import export_flow, exported_model
 from nas_edge.pipeline.profile_flow import profile_flow
 from nas_edge.pipeline.search_flow import search_flow
 from nas_edge.pipeline.search_report import SearchRequest
-from tests.pipeline.conftest import FakeBench
+from tests.stand import FakeBench
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from nas_edge.pipeline.search_flow import search_flow
 from nas_edge.pipeline.search_report import SearchReport, SearchRequest
 from nas_edge.pipeline.seeded import seeded_model
 from nas_edge.spaces import SearchSpace
-from tests.pipeline.conftest import MS_PER_BYTE, FakeBench
+from tests.stand import MS_PER_BYTE, FakeBench
 
 KEYS = {"run", "arch", "accuracy", "latency_ms", "verified", "macs", "params", "evaluations", "wall_s"}
 

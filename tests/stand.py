@@ -14,7 +14,6 @@ from nas_edge.origin import Origin, OriginKind
 from nas_edge.profiling import Measurement, Protocol, Visit
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import SearchSpace, Template
-from tests.bundles import CLASSES, make_bundle, make_images
 
 MS_PER_BYTE = 1e-4
 BOARD = """format: 1
@@ -27,6 +26,8 @@ runtime: onnxruntime
 @pytest.fixture(scope="session")
 def stand_template(tmp_path_factory: pytest.TempPathFactory, tiny_template: Template) -> Path:
     """A directory with `images/`, `bundles/tiny`, `targets/board.yaml` and the board's table."""
+    from tests.bundles import CLASSES, make_bundle, make_images  # late: torch
+
     root = tmp_path_factory.mktemp("stand")
     data = make_images(root / "images")
     make_bundle(root / "bundles" / "tiny", tiny_template, str(data))

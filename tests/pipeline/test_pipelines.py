@@ -1,0 +1,95 @@
+"""YAML pipelines: validated before anything runs, resumable after anything broke."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nas_edge.errors import BudgetError, ConfigError, UnknownNameError
+from nas_edge.pipeline.pipelines import open_pipeline, read_pipeline
+
+ROOT = Path(__file__).resolve().parents[2]
+SEARCH = "{target: board, bundle: tiny, latency: 2ms, evaluations: 500"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_pipeline_is_valid(path: Path) -> None:
+    assert read_pipeline(path)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ("  - search: {latancy: 5ms}\n", r"p\.yaml:3: unknown key 'latancy'; did you mean 'latency'"),
+        ("  - search: {latency: 5mss}\n", r"p\.yaml:3: .*latency '5mss' has no unit that latency knows"),
+        ("  - search:\n      latency: -3ms\n", r"p\.yaml:4: .*must be positive"),
+        ("  - search: {resolutions: big}\n", r"p\.yaml:3: "),
+        ("  - seek: {}\n", r"p\.yaml:3: unknown key 'seek'"),
+        ("  - {search: {}, export: {}}\n", r"p\.yaml:3: steps\.0: a step is one of"),
+        ("  []\n", r"p\.yaml:2: steps: "),
+    ],
+)
+def test_a_mistake_is_told_with_file_and_line_before_anything_runs(tmp_path: Path, steps: str, message: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(f"format: 1\nsteps:\n{steps}")
+    with pytest.raises(ConfigError, match=message):
+        open_pipeline(str(path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pipelines_are_found_by_path_and_by_name(stand: Path) -> None:
+    (stand / "pipelines").mkdir()
+    (stand / "pipelines" / "mine.yaml").write_text(f"format: 1\nsteps:\n  - search: {SEARCH}}}\n")
+    for name in ("mine", "pipelines/mine.yaml"):
+        assert len(open_pipeline(name).steps) == 1
+    with pytest.raises(UnknownNameError, match="unknown pipeline 'mime'; did you mean mine"):
+        open_pipeline("mime")
+
+
+def test_later_steps_work_on_the_runs_of_earlier_ones(stand: Path) -> None:
+    Path("p.yaml").write_text(
+        f"format: 1\nsteps:\n  - search: {SEARCH}, as: small}}\n  - search: {SEARCH}, seed: 1}}\n"
+        "  - evaluate: {run: small}\n  - export:\n"
+    )
+    pipeline = open_pipeline("p.yaml", Path("out"))
+    reports = [pipeline.run(step) for step in pipeline.pending()]
+    assert [report.title for report in reports] == ["search small", "search", "evaluate", "export"]
+    assert reports[2].data["subject"] == "out/1-search"
+    assert reports[3].data["run"] == "out/2-search"
+    assert Path("out/4-export/model.onnx").is_file()
+    assert not list(pipeline.pending())
+    assert [step["step"] for step in pipeline.to_json()["steps"]] == [report.title for report in reports]
+
+
+def test_a_pipeline_that_broke_off_goes_on_after_the_steps_it_finished(stand: Path) -> None:
+    Path("p.yaml").write_text(f"format: 1\nsteps:\n  - search: {SEARCH}}}\n  - search: {SEARCH}, macs: 1}}\n")
+    pipeline = open_pipeline("p.yaml", Path("out"))
+    first, second = pipeline.pending()
+    done = pipeline.run(first)
+    with pytest.raises(BudgetError):
+        pipeline.run(second)
+    resumed = open_pipeline("p.yaml", resume=Path("out"))
+    assert [(step.title, step.data) for step in resumed.done] == [(done.title, done.data)]
+    assert list(resumed.pending()) == [second]
+    assert not Path("out/2-search").exists()
+
+
+def test_a_pipeline_that_has_changed_is_not_resumed(stand: Path) -> None:
+    Path("p.yaml").write_text(f"format: 1\nsteps:\n  - search: {SEARCH}}}\n")
+    pipeline = open_pipeline("p.yaml", Path("out"))
+    pipeline.run(next(iter(pipeline.pending())))
+    Path("p.yaml").write_text(f"format: 1\nsteps:\n  - search: {SEARCH}, seed: 1}}\n")
+    with pytest.raises(ConfigError, match="has changed since"):
+        open_pipeline("p.yaml", resume=Path("out"))
+    with pytest.raises(ConfigError, match="is not the directory of a pipeline"):
+        open_pipeline("p.yaml", resume=Path("."))
+    assert json.loads(Path("out/pipeline.json").read_text())["format"] == 1
+
+
+def test_a_step_without_a_run_to_work_on_says_what_to_do(stand: Path) -> None:
+    Path("p.yaml").write_text("format: 1\nsteps:\n  - export: {}\n")
+    pipeline = open_pipeline("p.yaml", Path("out"))
+    with pytest.raises(ConfigError, match="put a search before it"):
+        pipeline.run(next(iter(pipeline.pending())))
