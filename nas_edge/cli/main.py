@@ -46,14 +46,14 @@ def _common(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the `nas-edge` command: runs `arguments` (default: the process's own) and exits."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    # Numpy multiplies small matrices here: its BLAS would spend more time on waking threads than on work, many times
-    # more on a busy machine. Torch has threads of its own. Must be said before numpy is imported.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(invoke(arguments))
 
 
 def invoke(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code: 0, 2 the user's mistake, 1 a failure, 130 interrupted."""
+    # Numpy multiplies small matrices here: its BLAS would spend more time on waking threads than on work, many times
+    # more on a busy machine. Torch has threads of its own. Must be said before numpy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     debug = "--debug" in arguments
     usage_error, click_exception = typer.BadParameter.__mro__[1:3]
     try:

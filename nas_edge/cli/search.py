@@ -43,6 +43,11 @@ def search(
         float, typer.Option(help="Unverified: probability that the latency is met, 0.5 to below 1; 0.5 is the point.")
     ] = 0.9,
     precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8; default: the target's.")] = None,
+    statistic: Annotated[
+        str,
+        typer.Option(help="What of the latency is bounded: median, p90, p95 or p99; measured where not the median."),
+    ] = "median",
+    regime: Annotated[str, typer.Option(help="hot: back to back; cold: caches emptied between.")] = "hot",
     resolutions: Annotated[str | None, typer.Option(help="Input sides to choose from, like 96,128,160.")] = None,
     verify: Annotated[
         bool | None,
@@ -67,6 +72,8 @@ def search(
         bundle=bundle,
         confidence=confidence,
         precision=precision,
+        statistic=statistic,
+        regime=regime,
         resolutions=parsed(resolutions, parse_resolutions),
         verify=verify,
         rounds=rounds,

@@ -118,7 +118,8 @@ def _prepare(request: SearchRequest, progress: Progress) -> _Work:
     table = load_table_for(target, request.regime)
     notes = list(table.notes)
     if not table.own and bench is not None:
-        table = _first_contact(target, bundle, progress, notes)
+        table = _first_contact(target, bundle, progress)
+        notes = [*table.notes, f"first contact: a few networks were timed, once; kept in {table.path}"]
     elif not table.own and target.device.kind == "local":
         notes.append("run once without --no-verify: a minute of measuring replaces the model")
     if bench is None and request.statistic not in (table.table.header.statistic, "median"):
@@ -139,13 +140,13 @@ def _bench(request: SearchRequest, target: Target) -> Bench | None:
     return open_bench(target)
 
 
-def _first_contact(target: Target, bundle: Bundle, progress: Progress, notes: list[str]) -> FoundTable:
+def _first_contact(target: Target, bundle: Bundle, progress: Progress) -> FoundTable:
     from nas_edge.pipeline.table_flow import first_contact
 
-    progress(0, 1, f"first contact with {target.name}: timing a few networks, once, for about a minute")
-    found = first_contact(target, bundle.space, bundle.num_classes, progress=progress)
-    notes.append(f"first contact: the table of this device was made from a few networks and is kept in {found.path}")
-    return found
+    def told(done: float, total: float, text: str) -> None:
+        progress(done, total, f"first contact with {target.name}, once, about a minute: {text}")
+
+    return first_contact(target, bundle.space, bundle.num_classes, progress=told)
 
 
 # Searching -----------------------------------------------------------------------------------------------------

@@ -98,6 +98,8 @@ class SearchArguments(Arguments):
     precision: str | None = None
     resolutions: tuple[int, ...] | None = None
     verify: bool | None = None
+    statistic: str = "median"
+    regime: str = "hot"
     rounds: int = Field(default=4, ge=1, le=20)
     evaluations: int = Field(default=50_000, ge=100, le=10_000_000)
     seed: int = Field(default=0, ge=0)
@@ -157,13 +159,57 @@ class EvaluateArguments(_OnRun):
         return evaluate_flow(subject, None, split=self.split, data=self.data, seed=self.seed, progress=progress)
 
 
+class FinetuneArguments(_OnRun):
+    """As `nas-edge finetune`."""
+
+    data: str | None = None
+    epochs: int = Field(default=5, ge=1)
+    time_limit: Duration = None
+    seed: int = Field(default=0, ge=0)
+
+    def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
+        """Train the run's network on its own, in the run."""
+        from nas_edge.pipeline.train_flow import finetune_flow
+
+        return finetune_flow(
+            self.run_directory(named), data=self.data, epochs=self.epochs, time_limit_s=self.time_limit, seed=self.seed,
+            progress=progress,
+        )  # fmt: skip
+
+
+class TableArguments(Arguments):
+    """As `nas-edge table measure`; the table goes into `latency_tables/` where the user stands."""
+
+    target: str = "local"
+    space: str | None = None
+    classes: int | None = Field(default=None, ge=2)
+    bundle: str = "trashnet"
+    effort: str = "default"
+    regime: str = "hot"
+    networks: int = Field(default=20, ge=0, le=200)
+    holdout: int = Field(default=20, ge=0, le=200)
+    seed: int = Field(default=0, ge=0)
+
+    def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
+        """Measure every block of the space."""
+        from nas_edge.pipeline.table_commands import chosen_space, measure_command
+
+        about, classes = chosen_space(self.space, self.classes, self.bundle)
+        return measure_command(
+            self.target, about, classes, effort=self.effort, regime=self.regime, calibration=self.networks,
+            holdout=self.holdout, seed=self.seed, progress=progress,
+        )  # fmt: skip
+
+
 class Step(BaseModel):
     """One entry of `steps`: exactly one flow with its options."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     train: TrainArguments | None = None
+    table: TableArguments | None = None
     search: SearchArguments | None = None
+    finetune: FinetuneArguments | None = None
     export: ExportArguments | None = None
     profile: ProfileArguments | None = None
     evaluate: EvaluateArguments | None = None
@@ -200,7 +246,9 @@ class Step(BaseModel):
 
 
 _NO_OPTIONS: dict[str, type[Arguments]] = {
+    "table": TableArguments,
     "search": SearchArguments,
+    "finetune": FinetuneArguments,
     "export": ExportArguments,
     "profile": ProfileArguments,
     "evaluate": EvaluateArguments,
