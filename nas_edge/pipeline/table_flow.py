@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["FoundTable", "MeasuredTable", "first_contact", "load_table_for", "measure_table"]
 
 JOURNAL = "journal.jsonl"
-FIRST_CONTACT_NETWORKS = 12
+FIRST_CONTACT_NETWORKS = 16
+FIRST_CONTACT_SPAN_S = 20.0  # clocks of shared machines drift over tens of seconds; timing itself takes two
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def first_contact(
         space: of the networks.
         num_classes: of the classifier.
         networks: 10 to 20.
-        protocol: `Protocol.quick()` by default.
+        protocol: by default `Protocol.quick()`, its visits spread over 20 seconds.
         device: by default this machine.
         reference: a reading of the reference kernel; see `measure_many`.
         progress: told about measured visits.
@@ -188,7 +189,7 @@ def first_contact(
     from nas_edge.runtimes import get_runtime
 
     engine, device = get_runtime(target.runtime), device or _local_device()
-    protocol = protocol or Protocol.quick()
+    protocol = protocol or replace(Protocol.quick(), rounds=8, max_rounds=12, min_span_s=FIRST_CONTACT_SPAN_S)
     regime = str(protocol.regime)
     fingerprint = device.fingerprint()
     facts = facts_of(fingerprint)
