@@ -14,6 +14,7 @@ import yaml
 from nas_edge.errors import ConfigError, FormatError, NasEdgeError, StorageError
 
 MAX_TEXT_BYTES = 64 * 2**20
+_FILE_MODE = 0o644
 
 
 def _storage_error(path: Path, error: OSError) -> NasEdgeError:
@@ -54,6 +55,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with open(temporary, "rb+") as handle:
             os.fsync(handle.fileno())
+        os.chmod(temporary, _FILE_MODE)  # some writers make files that only their owner can read
         os.replace(temporary, path)
     except OSError as error:
         raise _storage_error(path, error) from error
