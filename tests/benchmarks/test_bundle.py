@@ -35,10 +35,11 @@ def test_the_largest_the_smallest_and_a_third_on_the_test_split() -> None:
         side = subnet.resolution
         chosen, test = (evaluator.evaluate(subnet, side, split) for split in (dataset.search, dataset.test))
         accuracy[name] = test.accuracy
-        low, high = test.interval()
+        low, high = (100 * value for value in test.interval())
+        macs = space.macs(arch[None], classes)[0] / 1e6
         print(
-            f"{name:16} {space.macs(arch[None], classes)[0] / 1e6:7.1f} M  {side:4d}   {100 * chosen.accuracy:5.1f} %  "
-            f"{100 * test.accuracy:5.1f} % ({100 * low:.1f} to {100 * high:.1f})   {100 * test.balanced_accuracy:13.1f} %"
+            f"{name:16} {macs:7.1f} M  {side:4d}   {100 * chosen.accuracy:5.1f} %  "
+            f"{100 * test.accuracy:5.1f} % ({low:.1f} to {high:.1f})   {100 * test.balanced_accuracy:13.1f} %"
         )
     assert accuracy["largest"] >= 0.90
     assert accuracy["at most a third"] >= accuracy["largest"] - 0.03
@@ -55,11 +56,8 @@ def test_the_accuracy_predictor_beside_the_noise_ceiling_of_its_labels() -> None
     predicted = predictor.predict(holdout.population)
     tau = kendall_tau(predicted, holdout.accuracy)
     error = 100 * float(np.sqrt(np.mean((predicted - holdout.accuracy) ** 2)))
-    print(
-        f"\n{len(measured)} subnets measured, {len(holdout)} held out, {holdout.views[0]} views of {holdout.images[0]} images"
-    )
-    print(
-        f"RMSE {error:.2f} points (noise of the labels {100 * ceiling.rmse:.2f}), tau {tau:.3f}, ceiling {ceiling.tau:.3f}"
-    )
-    print(f"tau / ceiling {tau / ceiling.tau:.3f}")
+    images, views = holdout.images[0], holdout.views[0]
+    print(f"\n{len(measured)} subnets measured, {len(holdout)} held out, {views} views of {images} images")
+    print(f"RMSE {error:.2f} points, noise of the labels {100 * ceiling.rmse:.2f}")
+    print(f"Kendall's tau {tau:.3f}, noise ceiling {ceiling.tau:.3f}, ratio {tau / ceiling.tau:.3f}")
     assert tau >= 0.9 * ceiling.tau
