@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas_edge.pipeline.bundle import CALIBRATION, Bundle, load_bundle
+from nas_edge.pipeline.bundle import CALIBRATION, HEADER, Bundle, load_bundle
 from nas_edge.pipeline.runs import Run
 from nas_edge.spaces import Population
 
@@ -22,7 +22,7 @@ def bundle_preprocess(bundle: Bundle) -> Preprocess:
     """The `Preprocess` that a bundle was trained with. Raises ConfigError."""
     from nas_edge.data import Preprocess
 
-    return Preprocess.from_dict(bundle.preprocess)
+    return Preprocess.from_dict(bundle.preprocess, f"{bundle.path / HEADER}: preprocess")
 
 
 def bundle_dataset(bundle: Bundle, data: str | None, progress: Progress | None = None) -> Dataset:

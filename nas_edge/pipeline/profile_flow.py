@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PROFILE = "profile.json"
 _MAX_MODEL_BYTES = 2**31
+_WIDE_SPREAD = 0.05  # between visits, on a machine that was called quiet
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class ProfileReport:
             f"{self.artefact}"
         )
         lines.append(f"origin     {m.origin.describe(self.this_machine)}")
-        if m.disturbed:
+        if m.disturbed or m.spread > _WIDE_SPREAD:
             lines.append("note       other programs disturbed the measurement; close them and profile again")
         return lines
 

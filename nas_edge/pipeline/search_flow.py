@@ -337,7 +337,7 @@ def _write(work: _Work, report: SearchReport, directory: Path, wall_s: float) ->
     result = {
         **report.to_json(),
         "target": report.target,
-        "bundle": str(work.bundle.path) if Path(request.bundle).is_dir() else request.bundle,
+        "bundle": str(work.bundle.path.resolve()) if Path(request.bundle).is_dir() else request.bundle,
         "precision": work.target.precision,
         "space": report.space,
         "num_classes": work.bundle.num_classes,

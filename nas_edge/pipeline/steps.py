@@ -120,10 +120,10 @@ class ExportArguments(_OnRun):
     precision: str | None = None
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
-        """Export into the step's directory."""
+        """Export into the run, where a later profile finds the file."""
         from nas_edge.pipeline.export_flow import export_flow
 
-        return export_flow(self.run_directory(named), self.format, self.precision, directory, progress)
+        return export_flow(self.run_directory(named), self.format, self.precision, None, progress)
 
 
 class ProfileArguments(_OnRun):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,26 @@ def test_architectures_of_a_bundle_are_evaluated_by_name_or_file(run: Path) -> N
         evaluate_flow(str(run), "largest")
     with pytest.raises(UnknownNameError, match="split"):
         evaluate_flow(str(run), split="train")
+
+
+@pytest.mark.parametrize("name", ["supernet.safetensors", "calibration.zip", "bundle.yaml", "space.yaml"])
+def test_a_damaged_bundle_is_told_with_its_file_and_nothing_is_exported(
+    run: Path, stand_template: Path, name: str
+) -> None:
+    copy = run.parent / "damaged"
+    shutil.copytree(stand_template / "bundles" / "tiny", copy)
+    whole = (copy / name).read_bytes()
+    (copy / name).write_bytes(whole[: len(whole) // 2])
+    result = json.loads((run / "result.json").read_text()) | {"bundle": str(copy)}
+    (run / "result.json").write_text(json.dumps(result))
+    with pytest.raises((FormatError, ConfigError), match=name.replace(".", r"\.")):
+        export_flow(run)
+    assert not (run / "onnx-fp32" / "model.onnx").exists()
+
+
+def test_a_damaged_predictor_stops_the_search(stand: Path, stand_template: Path) -> None:
+    shutil.copytree(stand_template / "bundles" / "tiny", "damaged")
+    path = Path("damaged/accuracy_predictor.npz")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(FormatError, match=r"accuracy_predictor\.npz"):
+        search_flow(SearchRequest(target="board", bundle="damaged", latency_ms=2.0))

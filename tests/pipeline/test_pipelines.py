@@ -58,7 +58,7 @@ def test_later_steps_work_on_the_runs_of_earlier_ones(stand: Path) -> None:
     assert [report.title for report in reports] == ["search small", "search", "evaluate", "export"]
     assert reports[2].data["subject"] == "out/1-search"
     assert reports[3].data["run"] == "out/2-search"
-    assert Path("out/4-export/model.onnx").is_file()
+    assert Path("out/2-search/onnx-fp32/model.onnx").is_file()
     assert not list(pipeline.pending())
     assert [step["step"] for step in pipeline.to_json()["steps"]] == [report.title for report in reports]
 
