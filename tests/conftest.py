@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from nas_edge.spaces import Activation, Padding, SearchSpace, Stage, Stem, Tail, Template
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several workers share the cores: threads of each would wait for each other's. Before torch is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 pytest_plugins = ["tests.stand"]
 

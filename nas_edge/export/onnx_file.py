@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nas_edge.errors import ExportError
-from nas_edge.supernet.fold import fold
 from nas_edge.files import write_bytes
 from nas_edge.spaces.onnx_blocks import build_onnx
+from nas_edge.supernet.fold import fold
 from nas_edge.supernet.static import StaticNet
 
 

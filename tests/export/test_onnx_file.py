@@ -12,11 +12,11 @@ from torch import nn
 
 from nas_edge.data import Preprocess, load_dataset
 from nas_edge.errors import DataError, ExportError, ParityError
-from nas_edge.supernet.fold import fold
 from nas_edge.export.onnx_file import build_model, export_onnx
 from nas_edge.export.parity import TOLERANCE, check_parity
 from nas_edge.spaces import SearchSpace, preset
 from nas_edge.spaces.onnx_blocks import build_onnx, weight_names
+from nas_edge.supernet.fold import fold
 
 from .nets import lively, noise, rows
 
