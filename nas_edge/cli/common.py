@@ -80,9 +80,12 @@ def columns(rows: Iterable[tuple[str, ...]], indent: str = "") -> list[str]:
 
 
 @contextmanager
-def shown_progress(quiet: bool = False) -> Iterator[Progress]:
-    """A `Progress` drawn on stderr: a bar on a terminal, else a line now and then; nothing for short work."""
-    drawer = _Drawer(quiet)
+def shown_progress(quiet: bool = False, announce: bool = False) -> Iterator[Progress]:
+    """A `Progress` drawn on stderr: a bar on a terminal, else a line now and then; nothing for short work.
+
+    With `announce` what a stage says at its beginning (how long it will take, say) stays there as a line.
+    """
+    drawer = _Drawer(quiet, announce)
     try:
         yield drawer
     finally:
@@ -92,10 +95,12 @@ def shown_progress(quiet: bool = False) -> Iterator[Progress]:
 class _Drawer:
     """Draws progress once work has lasted half a second; rich is imported then, on terminals only."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, announce: bool) -> None:
         self._begun = time.monotonic()
         self._said = self._begun
         self._quiet = quiet
+        self._announce = announce
+        self._announced = ""
         self._plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
@@ -103,12 +108,21 @@ class _Drawer:
 
     def __call__(self, done: float, total: float, text: str) -> None:
         now = time.monotonic()
+        if self._announce and done <= 0 and text != self._announced:
+            self._announced = text
+            self._line(text)
         if self._quiet or now - self._begun < _SHOW_AFTER_S:
             return
         if self._plain:
             self._say(now, done, total, text)
         else:
             self._draw(done, total, text)
+
+    def _line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            note(text)
 
     def close(self) -> None:
         if self._bar is not None:

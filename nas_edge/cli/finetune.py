@@ -31,7 +31,7 @@ def finetune(
     from nas_edge.pipeline.train_flow import finetune_flow
 
     limit_s = parsed(time_limit, parse_duration_s)
-    with shown_progress() as progress:
+    with shown_progress(announce=True) as progress:
         report = finetune_flow(run, data=data, epochs=epochs, time_limit_s=limit_s, seed=seed, progress=progress)
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

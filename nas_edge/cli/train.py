@@ -45,7 +45,7 @@ def train(
     from nas_edge.pipeline.train_flow import train_flow
 
     limit_s, sides = parsed(time_limit, parse_duration_s), parsed(resolutions, parse_resolutions)
-    with shown_progress() as progress:
+    with shown_progress(announce=True) as progress:
         report = train_flow(
             data, space, out, init=init, epochs=epochs, time_limit_s=limit_s, resolutions=sides,
             recipe=parsed(recipe, read_yaml), seed=seed, progress=progress,
