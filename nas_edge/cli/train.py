@@ -26,9 +26,7 @@ def train(
     data: Annotated[str, typer.Option(help="Images: a folder of class folders, a CSV, or a name (trashnet).")],
     out: Annotated[Path, typer.Option(help="Directory of the bundle; an unfinished training there is resumed.")],
     space: Annotated[str, typer.Option(help="Preset or YAML file of a search space.")] = "lite0",
-    init: Annotated[
-        str | None, typer.Option(help="Pretrained start: efficientnet-lite0 (for the space lite0), or a bundle.")
-    ] = None,
+    init: Annotated[str | None, typer.Option(help="Pretrained start: efficientnet-lite0, for the space lite0.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: as the recipe says.")] = None,
     time_limit: Annotated[str | None, typer.Option(help="Stop in time, with a usable bundle: 1h, 20min.")] = None,
     recipe: Annotated[

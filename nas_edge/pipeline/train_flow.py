@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 import time
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_edge import __version__
+from nas_edge.devices import LocalDevice
 from nas_edge.errors import ConfigError
 from nas_edge.files import make_directory, write_json, write_yaml
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS
@@ -257,7 +256,7 @@ def bundle_header(
         "trained": {
             "nas_edge": __version__,
             "torch": str(torch.__version__),  # its own class of str, which YAML cannot write
-            "hardware": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+            "hardware": f"{LocalDevice().fingerprint().machine}, {torch.get_num_threads()} threads",
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "epochs": done.epochs,
             "steps": done.steps,
