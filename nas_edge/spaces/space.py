@@ -218,7 +218,7 @@ class SearchSpace:
         return result
 
     def from_json(self, data: Any, where: str = "architecture") -> Population:
-        """The inverse, int8 [genes]. Values beyond a stage's depth are ignored; `r` may be a list of one or `image_size`.
+        """The inverse, int8 [genes]. Values beyond a depth are ignored; `r` may be a list of one, or `image_size`.
 
         Raises:
             ArchitectureError: a key is missing, a list has another length, or a value is not in the space.
