@@ -124,16 +124,18 @@ def train(
             f"about {format_duration(per_epoch * epochs)} for {epochs} epochs of {format_duration(per_epoch)}",
         )
     elapsed = position.seconds
+    lasted: list[float] = []
     epoch, step = position.epoch, position.step
     while step < horizon.total:
         loss, step = run.epoch(epoch, step, horizon, progress)
         epoch += 1
         figures = {"loss": loss, **(after_epoch(epoch, run.average) if after_epoch else {})}
         net.train()
-        elapsed = position.seconds + time.monotonic() - start
+        lasted.append(position.seconds + time.monotonic() - start - elapsed)
+        elapsed += lasted[-1]
         if time_limit_s is not None and step < horizon.total:
-            spent = (time.monotonic() - start) / (epoch - position.epoch)
-            horizon = _fit(horizon, run, step, spent, time_limit_s, elapsed)
+            # The last few epochs say best how fast the machine is now; other programs come and go.
+            horizon = _fit(horizon, run, step, float(np.mean(lasted[-3:])), time_limit_s, elapsed)
         where = Position(epoch, step, horizon.total, horizon.step, horizon.fraction, elapsed)
         run.save(where, figures)
     net.load_state_dict(run.average.state, strict=False)
