@@ -20,7 +20,7 @@ _FILE_MODE = 0o644
 def _storage_error(path: Path, error: OSError) -> NasEdgeError:
     if error.errno == errno.ENOSPC:
         return StorageError(f"{path}: the disk is full; free some space and run the command again")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
         return ConfigError(f"{path}: cannot be written ({error.strerror}); choose another directory")
     return StorageError(f"{path}: {error.strerror or error}")
 
