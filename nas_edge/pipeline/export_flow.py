@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas_edge.errors import ConfigError, ExportError, UnknownNameError
+from nas_edge.errors import ConfigError, DataError, ExportError, UnknownNameError
 from nas_edge.files import make_directory, write_json
 from nas_edge.pipeline.runs import Run, load_run, sha256
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_bytes, format_count, format_ms
 
 if TYPE_CHECKING:
+    from nas_edge.data import Split
     from nas_edge.export.deploy import Figure, ModelCard
     from nas_edge.export.parity import ParityReport
     from nas_edge.pipeline.bundle import Bundle
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FORMATS = ("onnx",)
 REPORT = "export.json"
 _SPLITS = ("search", "test")
+_MOST_IMAGES = 2000  # of each split: more would only take longer
 
 
 @dataclass(frozen=True)
@@ -116,14 +118,13 @@ def export_flow(
     from nas_edge.export.deploy import write_deploy
     from nas_edge.export.onnx_file import build_model
     from nas_edge.export.parity import check_parity
-    from nas_edge.pipeline.networks import bundle_dataset, bundle_preprocess, finetuned, subnet_of_run
+    from nas_edge.pipeline.networks import bundle_preprocess, finetuned, subnet_of_run
 
     net, bundle, _ = subnet_of_run(found)
     side, preprocess = net.resolution, bundle_preprocess(bundle)
     model = build_model(net, classes=bundle.classes)
     progress(1, 4, "reading images")
-    dataset = bundle_dataset(bundle, None)
-    images = np.concatenate([dataset.splits[name].images(preprocess, side) for name in _SPLITS])
+    images = np.concatenate([split.images(preprocess, side) for split in _parity_splits(bundle)])
 
     def compared(done: float, total: float, text: str) -> None:
         progress(2 + done / max(total, 1), 4, text)
@@ -135,6 +136,20 @@ def export_flow(
     report = ExportReport(run, directory, directory / "model.onnx", format, wanted, parity, finetuned(run))
     write_json(directory / REPORT, {"format": 1, "date": time.strftime("%Y-%m-%d"), "export": report.to_json()})
     return report
+
+
+def _parity_splits(bundle: Bundle) -> list[Split]:
+    """What file and network are compared on: images not trained on, else the bundle's own calibration images."""
+    from nas_edge.data.calibration import read_calibration
+    from nas_edge.pipeline.bundle import CALIBRATION
+    from nas_edge.pipeline.networks import bundle_dataset
+
+    try:
+        dataset = bundle_dataset(bundle, None)
+    except DataError:  # moved, or never on this machine: a bundle is enough to export from
+        return [read_calibration(bundle.path / CALIBRATION)]
+    splits = [dataset.splits[name] for name in _SPLITS]
+    return [split.subset(range(min(len(split), _MOST_IMAGES))) for split in splits]
 
 
 def exported_model(run: Path, precision: str) -> Path | None:

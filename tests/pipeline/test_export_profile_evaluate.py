@@ -33,6 +33,18 @@ def test_an_exported_network_agrees_with_torch_on_every_image(run: Path) -> None
     assert (run / "onnx-fp32" / "labels.txt").read_text().split() == ["apple", "brick", "cloud"]
 
 
+def test_a_bundle_exports_without_the_images_it_was_trained_on(run: Path, stand_template: Path) -> None:
+    copy = run.parent / "alone"
+    shutil.copytree(stand_template / "bundles" / "tiny", copy)
+    header = (copy / "bundle.yaml").read_text().replace(str(stand_template / "images"), str(run.parent / "gone"))
+    (copy / "bundle.yaml").write_text(header)
+    result = json.loads((run / "result.json").read_text()) | {"bundle": str(copy)}
+    (run / "result.json").write_text(json.dumps(result))
+    parity = export_flow(run).parity
+    assert parity.images > 0
+    assert parity.top1_agreement == 1.0
+
+
 def test_formats_and_precisions_of_later_versions_are_refused(run: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown export format 'onix'; did you mean onnx"):
         export_flow(run, "onix")
