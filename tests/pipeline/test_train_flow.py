@@ -1,0 +1,115 @@
+"""From a folder of images to a bundle that is searched, evaluated and fine-tuned; killed and resumed on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nas_edge.accuracy import read_accuracy
+from nas_edge.errors import ConfigError, UnknownNameError
+from nas_edge.pipeline.bundle import ACCURACY, load_bundle
+from nas_edge.pipeline.evaluate_flow import evaluate_flow
+from nas_edge.pipeline.networks import FINETUNED
+from nas_edge.pipeline.search_flow import search_flow
+from nas_edge.pipeline.search_report import SearchRequest
+from nas_edge.pipeline.train_flow import finetune_flow, train_flow
+from nas_edge.spaces import Template
+from tests.bundles import make_images
+
+RECIPE = {"batch_size": 12, "teacher_epochs": 1, "learning_rate": 0.004, "mixup": 0.0, "bf16": False}
+SUBNETS = 36
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory, tiny_template: Template) -> Path:
+    """A folder with images and a space of its own."""
+    root = tmp_path_factory.mktemp("train")
+    make_images(root / "images")
+    (root / "space.yaml").write_text(yaml.safe_dump(tiny_template.to_dict()))
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(work: Path) -> Path:
+    out = work / "colours"
+    train_flow(str(work / "images"), str(work / "space.yaml"), out, epochs=4, recipe=RECIPE, subnets=SUBNETS)
+    return out
+
+
+def test_a_bundle_has_all_that_a_search_needs(trained: Path) -> None:
+    bundle = load_bundle(trained)
+    assert (bundle.name, bundle.classes) == ("colours", ("apple", "brick", "cloud"))
+    measured = read_accuracy(trained / ACCURACY, bundle.space)
+    assert len(measured) == SUBNETS
+    assert measured.views[0] == 6  # no vertical mirroring in the default recipe: two flips, three zooms
+    assert len(measured.with_role("holdout")) == 9
+    assert 0 <= bundle.accuracy_predictor().predict(bundle.space.largest()[None])[0] <= 1.2
+    figures = bundle.header["figures"]
+    assert figures["search_split"]["largest"]["accuracy"] > 0.6
+    assert bundle.header["recipe"]["epochs"] == 4
+    assert set(bundle.header["data"]["sha256"]) == {"train", "search", "test"}
+    assert not (trained / "work").exists()
+
+
+def test_the_largest_is_evaluated_as_it_was_in_training(trained: Path) -> None:
+    stored = load_bundle(trained).header["figures"]["search_split"]["largest"]
+    assert evaluate_flow(str(trained), "largest").accuracy == pytest.approx(stored["accuracy"], abs=1e-4)
+
+
+def test_a_finished_bundle_is_not_trained_over(work: Path, trained: Path) -> None:
+    with pytest.raises(ConfigError, match="holds a finished bundle"):
+        train_flow(str(work / "images"), str(work / "space.yaml"), trained)
+
+
+def test_bad_requests_leave_nothing_behind(work: Path) -> None:
+    with pytest.raises(UnknownNameError, match="pretrained start"):
+        train_flow(str(work / "images"), str(work / "space.yaml"), work / "never", init="resnet")
+    assert not (work / "never").exists()
+
+
+def test_finetuning_keeps_better_weights_and_says_what_it_did(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = SearchRequest(target="jetson", bundle=str(trained), macs=1e6, verify=False, evaluations=500)
+    run = search_flow(request).run
+    report = finetune_flow(run, epochs=3)
+    assert report.kept == (report.after[0] >= report.before[0])
+    assert (run / FINETUNED).exists() == report.kept
+    assert not (run / "finetune").exists()
+    after = report.after[0] if report.kept else report.before[0]
+    assert evaluate_flow(str(run), None).accuracy == pytest.approx(after, abs=1e-4)
+
+
+def test_kill_9_at_any_moment_and_the_same_command_gives_the_same_bundle(work: Path, trained: Path) -> None:
+    out = work / "again"
+    recipe = work / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE | {"epochs": 4}))
+    code = (
+        "import sys, torch, yaml; from pathlib import Path; from nas_edge.pipeline.train_flow import train_flow\n"
+        f"torch.set_num_threads(1); recipe = yaml.safe_load(Path({str(recipe)!r}).read_text())\n"
+        f"train_flow({str(work / 'images')!r}, {str(work / 'space.yaml')!r}, Path({str(out)!r}), recipe=recipe, "
+        f"name='colours', subnets={SUBNETS})"
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    for pause in (0.3, 0.9, 0.0):
+        process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+        deadline = time.monotonic() + 60
+        while pause and time.monotonic() < deadline and not (out / "work").exists():
+            time.sleep(0.02)
+        if pause:
+            time.sleep(pause)
+            process.send_signal(signal.SIGKILL)
+        process.wait(timeout=120)
+    assert process.returncode == 0
+    if int(os.environ.get("OMP_NUM_THREADS", "0")) == 1:  # sums depend on the number of threads
+        for name in ("supernet.safetensors", "accuracy.csv", "calibration.zip", "space.yaml"):
+            assert (out / name).read_bytes() == (trained / name).read_bytes(), name
+    assert load_bundle(out).header["figures"].keys() == load_bundle(trained).header["figures"].keys()
