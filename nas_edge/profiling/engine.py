@@ -108,7 +108,7 @@ def measure_many(
         "regime": str(protocol.regime),
     }
     report = progress or silent
-    report(0, len(items) * protocol.rounds, f"waiting for device {device.name!r}")
+    report(0, len(items) * protocol.rounds, f"measuring on device {device.name!r}")
     with device.lock(_LOCK_WAIT_S), Journal(journal, conditions) as book:
         state = device.state()
         with isolated(threads) if local else contextlib.nullcontext():
