@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+RIDGE = 1e-9  # on columns of length one: those of a table are often multiples of one another
+
 
 def nnls(design: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The x >= 0 that minimises |design x - target|.
+    """The x >= 0 that minimises |design x - target|^2, with a hair of ridge (`RIDGE`).
 
     Args:
         design: float64 [rows, columns].
@@ -21,8 +23,7 @@ def nnls(design: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np
     scale[scale == 0] = 1.0
     scaled = design / scale
     gram, correlation = scaled.T @ scaled, scaled.T @ target
-    # A hair of ridge: columns of a table are often multiples of one another.
-    gram[np.diag_indices_from(gram)] += 1e-9
+    gram[np.diag_indices_from(gram)] += RIDGE
     columns = len(correlation)
     x = np.zeros(columns)
     active = np.zeros(columns, bool)
