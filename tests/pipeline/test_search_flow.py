@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nas_edge import resources
 from nas_edge.errors import BudgetError, ConfigError, DeviceError, SpaceError, UnknownNameError
 from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.runs import load_run
@@ -201,3 +203,19 @@ def test_a_target_without_a_table_is_no_dead_end(stand: Path) -> None:
     assert report.latency.origin == "modelled"
     assert report.latency.interval == "assumed"
     assert any("no table of new" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("target", ["jetson", "jetson-agx-xavier"])
+def test_a_target_whose_published_table_was_removed_still_answers_from_a_model(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(Path(resources.__file__).parent.parent / "targets", tmp_path / "targets")
+    monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "package")  # no defaults but what lies here
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("NAS_EDGE_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    report = search_flow(SearchRequest(target=target, latency_ms=20.0, evaluations=2000))
+    assert report.lines()[0].startswith("UNVERIFIED")
+    assert report.latency.origin == "modelled"
+    assert report.latency.interval == "assumed"
+    assert report.latency.high <= 20.0
