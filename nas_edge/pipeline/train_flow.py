@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +110,7 @@ def train_flow(
     """
     from nas_edge.data import Preprocess, load_dataset
     from nas_edge.supernet.pretrained import pretrained
-    from nas_edge.training.loop import HISTORY
+    from nas_edge.training.loop import HISTORY, uses_bf16
     from nas_edge.training.recipe import Recipe
     from nas_edge.training.supernet_run import SupernetRun, train_supernet
 
@@ -121,6 +121,7 @@ def train_flow(
     given |= {"epochs": epochs} if epochs is not None else {}
     given.setdefault("teacher_epochs", min(Recipe.teacher_epochs, int(given.get("epochs", Recipe.epochs)) // 5))
     chosen = Recipe.from_dict({**given, "seed": seed})
+    chosen = replace(chosen, bf16=uses_bf16(chosen))  # what was computed in belongs into the bundle
     published = pretrained(init) if init is not None else None
     preprocess = Preprocess(mean=published.mean, std=published.std) if published else Preprocess()
     if (out / HEADER).exists():

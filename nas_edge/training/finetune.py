@@ -28,6 +28,7 @@ def finetune_recipe(recipe: Recipe, epochs: int, seed: int) -> Recipe:
         warmup_epochs=min(recipe.warmup_epochs, epochs / 4),
         drop_connect=recipe.drop_connect / 2,
         ema=0.98,
+        bf16=None,
         seed=seed,
     )
 

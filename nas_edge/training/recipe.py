@@ -26,7 +26,7 @@ class Recipe:
         mixup: alpha of the Beta distribution, 0 for none (Zhang et al. 2018).
         ema: decay of the averaged weights that are kept in the end.
         clip_norm: of the gradient, 0 for none.
-        bf16: compute in bfloat16 where autocast allows; None: where the processor has instructions for it.
+        bf16: compute in bfloat16 where autocast allows; None: where it pays (see `loop.uses_bf16`).
         augmentation: of the training images.
         storage_scale: training images are kept at this multiple of the largest resolution before cropping.
         seed: of everything random.
