@@ -73,8 +73,8 @@ class Setting:
 def uses_bf16(recipe: Recipe) -> bool:
     """Whether to compute in bfloat16: as the recipe says, else not, for it does not pay.
 
-    On CPUs, on which this version trains, even those with instructions for it, depthwise convolutions make a step of these networks slower in
-    bfloat16 than in float32 (`tests/benchmarks/test_training_step.py` prints both).
+    This version trains on CPUs. Even on those with instructions for it, depthwise convolutions make a step of these
+    networks slower in bfloat16 than in float32 (`tests/benchmarks/test_training_step.py` prints both).
     """
     return bool(recipe.bf16)
 
