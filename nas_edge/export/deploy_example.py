@@ -43,7 +43,9 @@ def read_image(path: str, settings: dict[str, Any]) -> Any:
 
 def main(paths: list[str]) -> int:
     """Print the most likely class of each photograph, with its probability."""
-    if not paths:
+    missing = [path for path in paths if not Path(path).is_file()]
+    if missing or not paths:
+        sys.stderr.write(f"no such photograph: {missing[0]}\n" if missing else "")
         sys.stderr.write("usage: python example.py photo.jpg [more.jpg ...]\n")
         return 2
     settings = json.loads((HERE / "preprocess.json").read_text(encoding="utf-8"))
