@@ -47,6 +47,17 @@ class ConfigError(NasEdgeError):
     """A YAML or JSON file written by a person with a key or value that is not known (file and line)."""
 
 
+class UnknownKeyError(ConfigError):
+    """A mapping with a key that means nothing there. `keys` leads to it, for readers that know the file's lines."""
+
+    def __init__(self, where: str, keys: tuple[str | int, ...], known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(str(keys[-1]), names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+        self.keys, self.problem = keys, f"unknown key {keys[-1]!r}; {hint}"
+        super().__init__(f"{where}: {self.problem}")
+
+
 class DataError(NasEdgeError):
     """Images or labels that cannot be used: an empty class, a single class, nothing readable."""
 

@@ -7,11 +7,13 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
-from nas_edge.errors import ConfigError, FormatError, NasEdgeError, StorageError
+from nas_edge.errors import ConfigError, FormatError, NasEdgeError, StorageError, UnknownKeyError
+
+T = TypeVar("T")
 
 MAX_TEXT_BYTES = 64 * 2**20
 _FILE_MODE = 0o644
@@ -112,6 +114,19 @@ def read_json(path: Path) -> Any:
 def read_yaml(path: Path) -> Any:
     """Read YAML safely. Raises ConfigError with the line where it breaks."""
     return parse_yaml(read_text(path), str(path))
+
+
+def read_described(path: Path, build: Callable[[Any, str], T]) -> T:
+    """Read YAML and `build(data, where)` what it describes; an unknown key is told with its line.
+
+    Raises:
+        ConfigError: broken YAML, an unknown key (file and line), or what `build` raises. FormatError: unreadable.
+    """
+    text = read_text(path)
+    try:
+        return build(parse_yaml(text, str(path)), str(path))
+    except UnknownKeyError as error:
+        raise ConfigError(f"{path}:{yaml_line(text, error.keys)}: {error.problem}") from None
 
 
 def parse_yaml(text: str, where: str) -> Any:

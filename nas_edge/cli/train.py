@@ -39,14 +39,13 @@ def train(
     debug: DebugOption = False,
 ) -> int:
     """Train a supernet on your images: the bundle that searches start from."""
-    from nas_edge.files import read_yaml
-    from nas_edge.pipeline.train_flow import train_flow
+    from nas_edge.pipeline.train_flow import read_recipe, train_flow
 
     limit_s, sides = parsed(time_limit, parse_duration_s), parsed(resolutions, parse_resolutions)
     with shown_progress(announce=True) as progress:
         report = train_flow(
             data, space, out, init=init, epochs=epochs, time_limit_s=limit_s, resolutions=sides,
-            recipe=parsed(recipe, read_yaml), seed=seed, progress=progress,
+            recipe=parsed(recipe, read_recipe), seed=seed, progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

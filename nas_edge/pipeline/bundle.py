@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import FormatError, UnknownNameError
-from nas_edge.files import read_yaml
+from nas_edge.files import read_described, read_yaml
 from nas_edge.resources import roots
 from nas_edge.spaces import SearchSpace, Template
 
@@ -113,5 +113,5 @@ def load_bundle(name_or_dir: str | Path) -> Bundle:
     missing = [key for key in ("name", "classes", "preprocess") if key not in header]
     if missing or not isinstance(header["classes"], list) or len(header["classes"]) < 2:
         raise FormatError(f"{path / HEADER}: lacks {', '.join(missing) or 'two or more classes'}")
-    template = Template.from_dict(read_yaml(path / SPACE), str(path / SPACE))
+    template = read_described(path / SPACE, Template.from_dict)
     return Bundle(path, header, template)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from nas_edge.errors import NasEdgeError
 from nas_edge.pipeline.report import FlowReport
@@ -74,6 +74,17 @@ class TrainArguments(Arguments):
     recipe: dict[str, Any] = Field(default_factory=dict)
     subnets: int = Field(default=260, ge=30)
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("recipe")
+    @classmethod
+    def _is_a_recipe(cls, recipe: dict[str, Any]) -> dict[str, Any]:
+        from nas_edge.training.recipe import Recipe
+
+        try:
+            Recipe.from_dict(recipe)
+        except NasEdgeError as error:
+            raise ValueError(str(error).removeprefix("recipe: ")) from None
+        return recipe
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Train into `out`, by default the step's directory; cut off, it goes on from there."""

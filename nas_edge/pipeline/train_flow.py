@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nas_edge import __version__
 from nas_edge.devices import LocalDevice
 from nas_edge.errors import ConfigError
-from nas_edge.files import make_directory, write_json, write_yaml
+from nas_edge.files import make_directory, read_described, read_yaml, write_json, write_yaml
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS
 from nas_edge.pipeline.networks import FINETUNED, bundle_dataset, bundle_preprocess, subnet_of_run
 from nas_edge.pipeline.runs import load_run
@@ -72,6 +72,15 @@ class TrainReport:
         )
         lines.append(f"next: nas-edge search --target local --latency 5ms --bundle {self.out}")
         return lines
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Changes to the default recipe from a YAML file. Raises ConfigError with file and line, FormatError."""
+    from nas_edge.training.recipe import Recipe
+
+    read_described(path, Recipe.from_dict)
+    changes: dict[str, Any] = read_yaml(path)
+    return changes
 
 
 def train_flow(

@@ -104,7 +104,7 @@ def _mcu() -> Template:
         ),
         tail=Tail(160),
         resolutions=(32, 48, 64, 80, 96),
-        widths=(0.5, 0.75, 1.0),
+        widths=(0.5, 0.75, 1.0, 1.5, 2.0),
         padding=Padding.SAME,
         bn_eps=1e-3,
         bn_momentum=0.01,

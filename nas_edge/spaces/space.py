@@ -60,9 +60,9 @@ class SearchSpace:
     def named(cls, name: str) -> SearchSpace:
         """A preset by name, or a space from a YAML file's path. Raises UnknownNameError, ConfigError, SpaceError."""
         if name.endswith((".yaml", ".yml")):
-            from nas_edge.files import read_yaml
+            from nas_edge.files import read_described
 
-            return cls(Template.from_dict(read_yaml(Path(name)), name))
+            return cls(read_described(Path(name), Template.from_dict))
         return cls(preset(name))
 
     @property

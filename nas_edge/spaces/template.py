@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from nas_edge.errors import ConfigError, SpaceError
+from nas_edge.errors import ConfigError, SpaceError, UnknownKeyError
 from nas_edge.spaces.blocks import Activation, Padding, make_divisible
 
 
@@ -122,11 +122,17 @@ class Template:
         """The inverse of `to_dict`.
 
         Raises:
-            ConfigError: not a mapping, an unknown or missing key, a newer format. SpaceError: contradictory.
+            ConfigError: not a mapping, an unknown (UnknownKeyError) or missing key, a newer format.
+            SpaceError: contradictory.
 
         """
         if not isinstance(data, dict):
             raise ConfigError(f"{where}: a space is a mapping with the keys name, stem, first, stages, tail ...")
+        _check_keys(where, data, cls, (), also=("format",))
+        for part, kind in (("stem", Stem), ("first", Stage), ("tail", Tail)):
+            _check_keys(where, data.get(part), kind, (part,))
+        for number, stage in enumerate(data["stages"] if isinstance(data.get("stages"), list) else ()):
+            _check_keys(where, stage, Stage, ("stages", number))
         data = dict(data)
         if data.pop("format", None) != 1:
             raise ConfigError(f"{where}: 'format: 1' is expected; a newer file needs a newer nas-edge")
@@ -144,6 +150,15 @@ class Template:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"{where}: does not describe a space ({error})") from error
+
+
+def _check_keys(
+    where: str, data: Any, kind: type[Any], path: tuple[str | int, ...], also: tuple[str, ...] = ()
+) -> None:
+    known = {*(f.name for f in fields(kind)), *also}
+    for key in data if isinstance(data, dict) else ():
+        if key not in known:
+            raise UnknownKeyError(where, (*path, key), known)
 
 
 def _check_ascending(what: str, values: tuple[float, ...]) -> None:

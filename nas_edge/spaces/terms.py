@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,8 +122,3 @@ class TermCosts:
         """Maximum over terms: float64 [n] of int8 [n, genes]."""
         peak: NDArray[np.float64] = self.values[self.index.locate(population)].max(axis=1)
         return peak
-
-    @cached_property
-    def bounds(self) -> tuple[float, float]:
-        """(least, greatest) single entry: a sanity range for tables."""
-        return float(self.values.min()), float(self.values.max())

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_edge.spaces import Activation, BlockSpec, Padding
+from nas_edge.spaces import Activation, BlockSpec
 from nas_edge.supernet.layers import activate, drop_connect, padded_conv
 
 
@@ -186,9 +186,3 @@ class Residual(nn.Module):
         if not spec.residual:
             return y
         return x + (drop_connect(y, drop_rate) if drop_rate and self.training else y)
-
-
-__all__ = [
-    "ElasticDepthwise", "ElasticInverted", "ElasticKernel", "ElasticPointwise", "ElasticSqueeze", "FixedInverted",
-    "Padding", "PlainConv", "Residual", "elastic_norm",
-]  # fmt: skip

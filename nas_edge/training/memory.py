@@ -9,7 +9,8 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h of the GNU C
 
 
 def keep_freed_memory() -> bool:
-    """Tell the GNU C library's allocator not to give memory back; a training step takes about a tenth less time.
+    """Tell the GNU C library's allocator not to give memory back; a training step takes two thirds of the time
+    (`tests/benchmarks/test_training_step.py`).
 
     Returns:
         Whether it was told; False on other systems, where nothing changes.

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from nas_edge.data.augment import Augmentation
-from nas_edge.errors import ConfigError
+from nas_edge.errors import ConfigError, UnknownKeyError
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,14 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: Any, where: str = "recipe") -> Recipe:
-        """The inverse of `to_dict`. Raises ConfigError for unknown keys or values that do not fit."""
+        """The inverse of `to_dict`. Raises ConfigError (UnknownKeyError) for what does not fit."""
         if not isinstance(data, dict):
             raise ConfigError(f"{where}: a recipe is a mapping")
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(data) - known)
-        if unknown:
-            raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        for kind, given, path in ((cls, data, ()), (Augmentation, data.get("augmentation"), ("augmentation",))):
+            known = {f.name for f in fields(kind)}
+            for key in given if isinstance(given, dict) else ():
+                if key not in known:
+                    raise UnknownKeyError(where, (*path, key), known)
         values = dict(data)
         try:
             if "augmentation" in values:
@@ -78,5 +79,5 @@ class Recipe:
                 }
                 values["augmentation"] = Augmentation(**pairs)
             return cls(**values)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise ConfigError(f"{where}: does not describe a recipe ({error})") from error

@@ -6,11 +6,23 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nas_edge.errors import ConfigError, FormatError, SpaceError, UnknownNameError
 from nas_edge.files import write_yaml
-from nas_edge.spaces import BlockSpec, Kind, SearchSpace, Template, make_divisible, preset, preset_names, same_padding
+from nas_edge.spaces import (
+    BlockSpec,
+    Kind,
+    Precision,
+    SearchSpace,
+    Template,
+    TermCosts,
+    make_divisible,
+    preset,
+    preset_names,
+    same_padding,
+)
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -73,3 +85,28 @@ def test_a_row_that_is_no_block_names_the_column(column: str, text: str) -> None
     row = BlockSpec(Kind.POOLING, 7, 7, 8, 8, 8).to_row() | {column: text}
     with pytest.raises(FormatError, match=f"column '{column}'"):
         BlockSpec.from_row(row)
+
+
+@pytest.mark.parametrize(("where", "wrong", "near"), [((), "paddin", "padding"), (("stages", 1), "kernals", "kernels")])
+def test_an_unknown_key_in_a_space_file_is_told_with_line_and_near_name(
+    tiny_template: Template, tmp_path: Path, where: tuple[str | int, ...], wrong: str, near: str
+) -> None:
+    data = tiny_template.to_dict()
+    part = data
+    for key in where:
+        part = part[key]
+    part[wrong] = 3
+    path = tmp_path / "space.yaml"
+    write_yaml(path, data)
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if f"{wrong}:" in text)
+    with pytest.raises(ConfigError, match=rf"space\.yaml:{line}: unknown key '{wrong}'; did you mean '{near}'"):
+        SearchSpace.named(str(path))
+
+
+def test_the_mcu_space_reaches_from_the_smallest_chips_to_those_with_512_kb() -> None:
+    space = SearchSpace.named("mcu")
+    terms = space.terms(10, Precision.INT8)
+    costs = TermCosts.of(terms, len(space.genes), lambda block: block.activation_bytes, max)
+    least, most = costs.max(np.stack([space.smallest(), space.largest()])) / 1024
+    assert least < 32
+    assert 256 < most < 512

@@ -130,7 +130,7 @@ def test_widths_share_weights_too() -> None:
     arch[space.columns["w"]] = 1
     stem = net.extract(arch).blocks[0]
     kept = stem.conv.weight.shape[0]
-    assert kept == net.first_conv.conv.weight.shape[0] // 2
+    assert kept == net.first_conv.conv.weight.shape[0] // 4  # 0.5 of 2.0
     assert torch.equal(stem.conv.weight, net.first_conv.conv.weight[:kept])
 
 
@@ -146,7 +146,7 @@ def test_weights_survive_the_file_after_the_cast(tmp_path: Path) -> None:
 def test_a_truncated_file_and_another_space_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     save_weights(Supernet(TINY, 3), path)
-    with pytest.raises(FormatError, match=r"classifier\.linear.* shape \(3, 32\), expected \(4, 32\)|classifier"):
+    with pytest.raises(FormatError, match=r"'classifier\.linear\.weight' has shape \(3, 32\), expected \(4, 32\)"):
         load_weights(Supernet(TINY, 4), path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(FormatError, match="not a whole safetensors file"):
