@@ -1,6 +1,7 @@
 """What a network answers for many images, through ONNX Runtime: what the exported file will answer, and no slower.
 
-Against eager torch: 2.6 times as fast, 1.1 times where freed memory is kept (`tests/benchmarks/test_training_step.py`).
+Against eager torch: 2 to 2.6 times as fast, 1.1 times where freed memory is kept
+(`tests/benchmarks/test_training_step.py`).
 """
 
 from __future__ import annotations
