@@ -33,7 +33,7 @@ def run(
     debug: DebugOption = False,
 ) -> int:
     """Run the steps of a pipeline one after another; each is a command with its options."""
-    from nas_edge.pipeline.pipelines import open_pipeline
+    from nas_edge.pipeline.running.pipelines import open_pipeline
 
     under_way = open_pipeline(pipeline, out, resume)
     try:

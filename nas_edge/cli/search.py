@@ -61,8 +61,8 @@ def search(
     debug: DebugOption = False,
 ) -> int:
     """Find the most accurate network within a budget, and show on the device that it is met."""
-    from nas_edge.pipeline.search_flow import search_flow
-    from nas_edge.pipeline.search_report import SearchRequest
+    from nas_edge.pipeline.searching.flow import search_flow
+    from nas_edge.pipeline.searching.report import SearchRequest
 
     request = SearchRequest(
         target=target,

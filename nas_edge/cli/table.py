@@ -46,7 +46,7 @@ def measure(
     debug: DebugOption = False,
 ) -> int:
     """Measure every block of a space, and whole networks beside them, on a device."""
-    from nas_edge.pipeline.table_commands import chosen_space, measure_command
+    from nas_edge.pipeline.tables.commands import chosen_space, measure_command
 
     about, num_classes = chosen_space(space, classes, bundle)
     sides = parsed(resolutions, parse_resolutions)
@@ -68,7 +68,7 @@ def show(
     debug: DebugOption = False,
 ) -> int:
     """Show what a table holds, where it comes from and how far it can be trusted."""
-    from nas_edge.pipeline.table_commands import show_command
+    from nas_edge.pipeline.tables.commands import show_command
 
     report = show_command(table, target)
     emit(json_output, report.to_json(), report.lines())
@@ -85,7 +85,7 @@ def check(
     debug: DebugOption = False,
 ) -> int:
     """Check a table: schema, coverage, outliers, error on the networks held out. Exit code 1: not fit to be shared."""
-    from nas_edge.pipeline.table_commands import check_command
+    from nas_edge.pipeline.tables.commands import check_command
 
     report = check_command(table, target, space, classes)
     emit(json_output, report.to_json(), report.lines())
@@ -104,7 +104,7 @@ def predict(
     debug: DebugOption = False,
 ) -> int:
     """Predict the latency of one architecture, with its interval and what it rests on."""
-    from nas_edge.pipeline.table_commands import predict_command
+    from nas_edge.pipeline.tables.commands import predict_command
 
     report = predict_command(target, arch, space, classes, bundle, confidence)
     emit(json_output, report.to_json(), report.lines())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import ConfigError, UnknownNameError
 from nas_edge.pipeline.bundle import Bundle, load_bundle
-from nas_edge.pipeline.runs import load_run
+from nas_edge.pipeline.running.directory import load_run
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_count
 

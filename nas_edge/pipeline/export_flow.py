@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import ConfigError, DataError, ExportError, UnknownNameError
 from nas_edge.files import make_directory, write_json
-from nas_edge.pipeline.runs import Run, load_run, sha256
+from nas_edge.pipeline.running.directory import Run, load_run, sha256
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_bytes, format_count, format_ms
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_edge.pipeline.bundle import CALIBRATION, HEADER, Bundle, load_bundle
-from nas_edge.pipeline.runs import Run
+from nas_edge.pipeline.running.directory import Run
 from nas_edge.spaces import Population
 
 if TYPE_CHECKING:

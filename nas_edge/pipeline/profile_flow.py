@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import ConfigError, NasEdgeError
 from nas_edge.files import write_json
-from nas_edge.pipeline.runs import Run, load_run
+from nas_edge.pipeline.running.directory import Run, load_run
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_ms
@@ -132,7 +132,7 @@ def profile_flow(
 
     """
     from nas_edge.pipeline.bench import open_bench, protocol_for
-    from nas_edge.pipeline.table_commands import this_machine
+    from nas_edge.pipeline.tables.commands import this_machine
 
     run = None if subject.is_file() else load_run(subject)
     device = load_target(target or (run.target if run else "local"))
@@ -177,7 +177,7 @@ def _predicted(run: Run, target: Target, confidence: float) -> tuple[float, floa
     """What the target's table says, without anything that was measured since the search."""
     from nas_edge.latency import LatencyPredictor
     from nas_edge.pipeline.bundle import load_bundle
-    from nas_edge.pipeline.tables import load_table_for
+    from nas_edge.pipeline.tables.finding import load_table_for
 
     bundle = load_bundle(run.bundle)
     arch = bundle.space.from_json(dict(run.arch), str(run.path / "arch.json"))

@@ -14,7 +14,7 @@ from nas_edge.errors import ConfigError
 from nas_edge.files import make_directory, read_described, read_yaml, write_json, write_yaml
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS
 from nas_edge.pipeline.networks import FINETUNED, bundle_dataset, bundle_preprocess, subnet_of_run
-from nas_edge.pipeline.runs import load_run
+from nas_edge.pipeline.running.directory import load_run
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import SearchSpace
 from nas_edge.units import format_duration

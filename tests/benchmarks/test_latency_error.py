@@ -13,7 +13,7 @@ from nas_edge.devices import LocalDevice
 from nas_edge.latency import LatencyPredictor
 from nas_edge.latency.check import holdout_error, spearman
 from nas_edge.latency.plan import plan_networks
-from nas_edge.pipeline.tables import load_table_for
+from nas_edge.pipeline.tables.finding import load_table_for
 from nas_edge.pipeline.targets import load_target
 from nas_edge.profiling import Protocol, WorkItem, measure_many
 from nas_edge.runtimes import get_runtime

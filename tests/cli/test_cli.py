@@ -177,7 +177,7 @@ def _raise(error: BaseException) -> Any:
 def test_an_unexpected_failure_is_one_line_and_a_traceback_only_with_debug(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("nas_edge.pipeline.search_flow.search_flow", _raise(ZeroDivisionError("oh\nno")))
+    monkeypatch.setattr("nas_edge.pipeline.searching.flow.search_flow", _raise(ZeroDivisionError("oh\nno")))
     assert invoke(["search", "--latency", "5ms"]) == 1
     assert capsys.readouterr().err == "error: unexpected ZeroDivisionError: oh no; --debug shows where\n"
     assert invoke(["search", "--latency", "5ms", "--debug"]) == 1
@@ -199,7 +199,7 @@ def test_a_full_disk_is_a_failure_in_one_line(
 
 
 def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("nas_edge.pipeline.search_flow.search_flow", _raise(KeyboardInterrupt()))
+    monkeypatch.setattr("nas_edge.pipeline.searching.flow.search_flow", _raise(KeyboardInterrupt()))
     assert invoke(["search", "--latency", "5ms"]) == 130
     assert capsys.readouterr().err == "error: interrupted\n"
 

@@ -18,9 +18,9 @@ from nas_edge.errors import ConfigError, UnknownNameError
 from nas_edge.pipeline.bundle import ACCURACY, load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.networks import FINETUNED
-from nas_edge.pipeline.pipelines import read_pipeline
-from nas_edge.pipeline.search_flow import search_flow
-from nas_edge.pipeline.search_report import SearchRequest
+from nas_edge.pipeline.running.pipelines import read_pipeline
+from nas_edge.pipeline.searching.flow import search_flow
+from nas_edge.pipeline.searching.report import SearchRequest
 from nas_edge.pipeline.train_flow import finetune_flow, read_recipe, train_flow
 from nas_edge.spaces import Template
 from tests.bundles import make_images

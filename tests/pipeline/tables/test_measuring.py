@@ -11,8 +11,8 @@ import pytest
 from nas_edge import resources
 from nas_edge.errors import NasEdgeError, UnknownNameError
 from nas_edge.latency import LatencyPredictor, read_table
-from nas_edge.pipeline.table_flow import JOURNAL, first_contact, measure_table
-from nas_edge.pipeline.tables import load_table_for
+from nas_edge.pipeline.tables.finding import load_table_for
+from nas_edge.pipeline.tables.measuring import JOURNAL, first_contact, measure_table
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.profiling import Protocol
 from nas_edge.spaces import SearchSpace

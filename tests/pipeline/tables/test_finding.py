@@ -15,7 +15,7 @@ from nas_edge.devices.fingerprint import local_fingerprint
 from nas_edge.errors import NasEdgeError, UnknownNameError
 from nas_edge.latency import LatencyPredictor, LatencyTable, TableHeader, write_table
 from nas_edge.origin import Origin, OriginKind
-from nas_edge.pipeline.tables import all_tables, cache_path, device_facts, load_table_for, table_path
+from nas_edge.pipeline.tables.finding import all_tables, cache_path, device_facts, load_table_for, table_path
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.spaces import SearchSpace
 
@@ -77,7 +77,7 @@ def test_a_table_of_other_threads_is_not_this_target_s(home: Path) -> None:
 def test_a_first_contact_in_the_cache_is_found_by_its_conditions(home: Path) -> None:
     local = target()
     facts = device_facts(local)
-    from nas_edge.pipeline.tables import _installed_version
+    from nas_edge.pipeline.tables.finding import _installed_version
 
     path = cache_path(local, facts, "hot", _installed_version("onnxruntime"))
     write_table(LatencyTable(TableHeader(SLUG, "onnxruntime", origin=Origin(OriginKind.MODELLED)), {}), path)

@@ -13,9 +13,9 @@ import pytest
 from nas_edge import resources
 from nas_edge.errors import BudgetError, ConfigError, DeviceError, SpaceError, UnknownNameError
 from nas_edge.pipeline.bundle import load_bundle
-from nas_edge.pipeline.runs import load_run
-from nas_edge.pipeline.search_flow import search_flow
-from nas_edge.pipeline.search_report import SearchReport, SearchRequest
+from nas_edge.pipeline.running.directory import load_run
+from nas_edge.pipeline.searching.flow import search_flow
+from nas_edge.pipeline.searching.report import SearchReport, SearchRequest
 from nas_edge.pipeline.seeded import seeded_model
 from nas_edge.spaces import SearchSpace
 from tests.stand import MS_PER_BYTE, FakeBench

@@ -10,7 +10,7 @@ import pytest
 
 from nas_edge import resources
 from nas_edge.errors import ConfigError, FormatError, StorageError
-from nas_edge.pipeline.runs import load_run, run_path, write_manifest, write_result, writing
+from nas_edge.pipeline.running.directory import load_run, run_path, write_manifest, write_result, writing
 
 RESULT = {"target": "local", "bundle": "tiny", "precision": "fp32", "arch": {"r": 32}}
 

@@ -117,8 +117,8 @@ class SearchArguments(Arguments):
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Search into the step's directory."""
-        from nas_edge.pipeline.search_flow import search_flow
-        from nas_edge.pipeline.search_report import SearchRequest
+        from nas_edge.pipeline.searching.flow import search_flow
+        from nas_edge.pipeline.searching.report import SearchRequest
 
         values = self.model_dump(exclude={"name", "latency"})
         return search_flow(SearchRequest(**values, latency_ms=self.latency, out=directory), progress)
@@ -203,7 +203,7 @@ class TableArguments(Arguments):
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Measure every block of the space."""
-        from nas_edge.pipeline.table_commands import chosen_space, measure_command
+        from nas_edge.pipeline.tables.commands import chosen_space, measure_command
 
         about, classes = chosen_space(self.space, self.classes, self.bundle)
         return measure_command(

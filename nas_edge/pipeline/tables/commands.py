@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import ConfigError, SpaceError
 from nas_edge.pipeline.bundle import EMBEDDED, load_bundle
-from nas_edge.pipeline.tables import FoundTable, load_table_for, table_path
+from nas_edge.pipeline.tables.finding import FoundTable, load_table_for, table_path
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import SearchSpace
@@ -72,7 +72,7 @@ def measure_command(
 
     """
     from nas_edge.pipeline.bench import open_bench, protocol_for
-    from nas_edge.pipeline.table_flow import measure_table
+    from nas_edge.pipeline.tables.measuring import measure_table
 
     found = load_target(target)
     bench = open_bench(found)

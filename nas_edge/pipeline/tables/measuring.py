@@ -13,7 +13,7 @@ from nas_edge.latency import LatencyTable, NetworkEntry, TableHeader, read_table
 from nas_edge.latency.nearest import Wanted, transfer
 from nas_edge.latency.table import BlockEntry
 from nas_edge.origin import Origin, OriginKind
-from nas_edge.pipeline.tables import TABLES, FoundTable, cache_path, facts_of, load_table_for, nearest_table
+from nas_edge.pipeline.tables.finding import TABLES, FoundTable, cache_path, facts_of, load_table_for, nearest_table
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import BlockSpec, Precision, SearchSpace
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 from nas_edge import resources
 from nas_edge.errors import ConfigError, FormatError, UnknownNameError
 from nas_edge.files import make_directory, read_json, write_json
-from nas_edge.pipeline.runs import run_path, sha256
+from nas_edge.pipeline.running.directory import run_path, sha256
 from nas_edge.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from nas_edge.pipeline.steps import Step
+    from nas_edge.pipeline.running.steps import Step
 
 _STATE = "pipeline.json"
 _FORMAT = 1
@@ -134,7 +134,7 @@ def find_pipeline(name: str) -> Path:
 
 def read_pipeline(path: Path) -> tuple[Step, ...]:
     """Read and validate the steps. Raises ConfigError with file and line, FormatError where it cannot be read."""
-    from nas_edge.pipeline.steps import Pipeline
+    from nas_edge.pipeline.running.steps import Pipeline
     from nas_edge.pipeline.yaml_model import read_model
 
     return read_model(Pipeline, path, "a pipeline").steps

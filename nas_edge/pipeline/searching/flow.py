@@ -14,12 +14,12 @@ from nas_edge.errors import BudgetError, ConfigError, DataError, UnknownNameErro
 from nas_edge.files import write_text
 from nas_edge.latency import LatencyPredictor
 from nas_edge.pipeline.bundle import ACCURACY, HEADER, PREDICTOR, WEIGHTS, Bundle, load_bundle
-from nas_edge.pipeline.runs import PARETO, run_path, write_manifest, write_result, writing
-from nas_edge.pipeline.search_report import AccuracyFigure, LatencyFigure, SearchReport, SearchRequest
-from nas_edge.pipeline.table_commands import prediction_origin, table_share, this_machine
-from nas_edge.pipeline.tables import FoundTable, load_table_for
+from nas_edge.pipeline.running.directory import PARETO, run_path, write_manifest, write_result, writing
+from nas_edge.pipeline.searching.report import AccuracyFigure, LatencyFigure, SearchReport, SearchRequest
+from nas_edge.pipeline.searching.verification import Candidate, Found, Verification, verify
+from nas_edge.pipeline.tables.commands import prediction_origin, table_share, this_machine
+from nas_edge.pipeline.tables.finding import FoundTable, load_table_for
 from nas_edge.pipeline.targets import Target, load_target
-from nas_edge.pipeline.verification import Candidate, Found, Verification, verify
 from nas_edge.progress import Progress, silent
 from nas_edge.search.constraints import Constraint
 from nas_edge.search.metrics import Metric, MetricContext, build_metrics
@@ -141,7 +141,7 @@ def _bench(request: SearchRequest, target: Target) -> Bench | None:
 
 
 def _first_contact(target: Target, bundle: Bundle, progress: Progress) -> FoundTable:
-    from nas_edge.pipeline.table_flow import first_contact
+    from nas_edge.pipeline.tables.measuring import first_contact
 
     def told(done: float, total: float, text: str) -> None:
         progress(done, total, f"first contact with {target.name}, once, about a minute: {text}")

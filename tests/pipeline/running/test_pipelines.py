@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas_edge.errors import BudgetError, ConfigError, UnknownNameError
-from nas_edge.pipeline.pipelines import open_pipeline, read_pipeline
+from nas_edge.pipeline.running.pipelines import open_pipeline, read_pipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = "{target: board, bundle: tiny, latency: 2ms, evaluations: 500"

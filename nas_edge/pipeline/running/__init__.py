@@ -1,0 +1,1 @@
+"""Runs: their directories, and YAML pipelines of flows."""

@@ -1,0 +1,1 @@
+"""Tables: measured, found, shown, checked."""
