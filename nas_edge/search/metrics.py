@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,28 @@ from nas_edge.errors import SpaceError, UnknownNameError
 from nas_edge.spaces import Population, SearchSpace, TermCosts
 
 Float = NDArray[np.float64]
+
+
+Gradient = Callable[[NDArray[np.floating[Any]]], tuple[Float, Float]]
+"""float [n, features] mixtures of choices (`accuracy.FeatureLayout`) to float64 [n] and float64 [n, features]."""
+
+
+@dataclass(frozen=True)
+class Monotone:
+    """A figure that rises with a sum over terms.
+
+    Attributes:
+        costs: of the sum.
+        function: float64 [n] of sums to float64 [n] of figures, nowhere falling.
+
+    """
+
+    costs: TermCosts
+    function: Callable[[Float], Float]
+
+    def __call__(self, population: Population) -> Float:
+        """float64 [n] of int8 [n, genes]."""
+        return self.function(self.costs.sum(population))
 
 
 class Metric(Protocol):
@@ -38,6 +60,14 @@ class Metric(Protocol):
     @property
     def costs(self) -> TermCosts | None:
         """The same figure as a sum over terms, where it is one; extremes are then found exactly."""
+
+    @property
+    def monotone(self) -> Monotone | None:
+        """The same figure as a rising function of such a sum, where it is one: extremes are exact as well."""
+
+    @property
+    def gradient(self) -> Gradient | None:
+        """Figure and derivative by the one-hot genes, where the metric has them."""
 
     def __call__(self, population: Population) -> Float:
         """float64 [n] of int8 [n, genes]."""
@@ -72,6 +102,12 @@ class AdditiveMetric:
     unit: str
     costs: TermCosts
     maximise: bool = False
+    gradient: Gradient | None = None
+
+    @property
+    def monotone(self) -> Monotone | None:
+        """The sum itself."""
+        return Monotone(self.costs, lambda sums: sums)
 
     def __call__(self, population: Population) -> Float:
         """float64 [n] of int8 [n, genes]."""
@@ -93,6 +129,8 @@ class FunctionMetric:
     function: Callable[[Population], Float]
     maximise: bool = False
     costs: TermCosts | None = None
+    monotone: Monotone | None = None
+    gradient: Gradient | None = None
 
     def __call__(self, population: Population) -> Float:
         """float64 [n] of int8 [n, genes]."""
@@ -167,7 +205,7 @@ def _accuracy(context: MetricContext) -> Metric:
     if context.accuracy is None:
         raise SpaceError("accuracy cannot be predicted: the bundle has no accuracy predictor; train one")
     context.accuracy.check(context.space)
-    return FunctionMetric("accuracy", "", context.accuracy.predict, maximise=True)
+    return FunctionMetric("accuracy", "", context.accuracy.predict, maximise=True, gradient=context.accuracy.gradient)
 
 
 @register_metric("latency")
