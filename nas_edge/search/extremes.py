@@ -11,7 +11,7 @@ from nas_edge.search.constraints import Constraint
 from nas_edge.search.metrics import Metric
 from nas_edge.search.problem import Problem
 from nas_edge.search.strategies.base import make_strategy
-from nas_edge.spaces import Population, SearchSpace, TermCosts
+from nas_edge.spaces import Population, Space, TermCosts
 
 EVALUATIONS = 4000
 
@@ -32,7 +32,7 @@ class Extreme:
     exact: bool
 
 
-def extreme(space: SearchSpace, name: str, metric: Metric, *, least: bool, seed: int = 0) -> Extreme:
+def extreme(space: Space, name: str, metric: Metric, *, least: bool, seed: int = 0) -> Extreme:
     """The least (or greatest) figure of a metric: exact where it is a sum over terms, else by a short search."""
     if metric.costs is not None:
         arch = separable_extreme(space, metric.costs, least=least)
@@ -55,7 +55,7 @@ def extreme(space: SearchSpace, name: str, metric: Metric, *, least: bool, seed:
     return Extreme(figure, arch, False)
 
 
-def separable_extreme(space: SearchSpace, costs: TermCosts, *, least: bool) -> Population | None:
+def separable_extreme(space: Space, costs: TermCosts, *, least: bool) -> Population | None:
     """The exact optimum of a sum over terms, int8 [genes]; None where a term joins genes of several blocks.
 
     For each width and resolution every block's best kernel and ratio is independent of the others, and so is each

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nas_edge.errors import FormatError, UnknownNameError
 from nas_edge.search.constraints import Constraint, total_violation
 from nas_edge.search.metrics import Metric
-from nas_edge.spaces import Population, SearchSpace
+from nas_edge.spaces import Population, Space
 
 Float = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class Problem:
 
     """
 
-    space: SearchSpace
+    space: Space
     metrics: Mapping[str, Metric]
     objectives: tuple[str, ...]
     constraints: tuple[Constraint, ...]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.search.constraints import Constraint
-from nas_edge.spaces import Population, SearchSpace
+from nas_edge.spaces import Population, Space
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class SearchResult:
 
     """
 
-    space: SearchSpace
+    space: Space
     objective: str
     constraints: tuple[Constraint, ...]
     best: Population

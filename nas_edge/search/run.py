@@ -19,7 +19,7 @@ from nas_edge.search.pareto import pareto_front
 from nas_edge.search.problem import Problem
 from nas_edge.search.result import SearchResult, Slack
 from nas_edge.search.strategies.base import make_strategy
-from nas_edge.spaces import Population, SearchSpace
+from nas_edge.spaces import Population, Space
 
 CANDIDATES = 64
 SLACK_EVALUATIONS = 4000
@@ -27,7 +27,7 @@ PROGRESS_EVERY_S = 0.2
 
 
 def search(
-    space: SearchSpace,
+    space: Space,
     metrics: Mapping[str, Metric],
     constraints: Sequence[Constraint],
     *,
@@ -100,7 +100,7 @@ def search(
     )
 
 
-def _known(space: SearchSpace, start: Population | None) -> Population:
+def _known(space: Space, start: Population | None) -> Population:
     """Where to begin: what was given, the smallest and the largest, each once."""
     rows = np.stack([space.smallest(), space.largest()])
     if start is not None and len(start):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.search.constraints import order
-from nas_edge.spaces import Population, SearchSpace
+from nas_edge.spaces import Population, Space
 
 Float = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ class Herd:
     globals: int
 
     @classmethod
-    def empty(cls, space: SearchSpace) -> Herd:
+    def empty(cls, space: Space) -> Herd:
         """No survivors yet."""
         nothing = np.zeros((0, len(space.genes)), np.int8)
         return cls(nothing, np.zeros(0), np.zeros(0), np.zeros(0, np.int64), space.layout.globals)

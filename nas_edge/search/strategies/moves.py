@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_edge.spaces import Population, SearchSpace
+from nas_edge.spaces import Population, Space
 
 Float = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ def row_keys(population: Population, odd: NDArray[np.int64]) -> NDArray[np.int64
     return keys
 
 
-def single_moves(space: SearchSpace, rows: Population) -> tuple[Population, NDArray[np.intp]]:
+def single_moves(space: Space, rows: Population) -> tuple[Population, NDArray[np.intp]]:
     """All architectures that differ from a row in one gene or one stage's depth.
 
     Blocks that make a stage deeper are alike, one move for each kernel and ratio that they may have.
