@@ -19,7 +19,7 @@ from nas_edge.search.run import search
 from nas_edge.search.strategies import Strategy, make_strategy, register_strategy, strategy_names
 
 __all__ = [
-    "AdditiveMetric", "Constraint", "Extreme", "FunctionMetric", "Metric", "MetricContext", "Monotone", "Problem", "SearchResult",
-    "Slack", "Strategy", "build_metrics", "extreme", "make_strategy", "metric_names", "pareto_front",
+    "AdditiveMetric", "Constraint", "Extreme", "FunctionMetric", "Metric", "MetricContext", "Monotone", "Problem",
+    "SearchResult", "Slack", "Strategy", "build_metrics", "extreme", "make_strategy", "metric_names", "pareto_front",
     "register_metric", "register_strategy", "search", "strategy_names",
 ]  # fmt: skip

@@ -33,9 +33,9 @@ class Extreme:
 
 
 def extreme(space: Space, name: str, metric: Metric, *, least: bool, seed: int = 0) -> Extreme:
-    """The least (or greatest) figure of a metric: exact where it is a sum over terms, else by a short search."""
-    if metric.costs is not None:
-        arch = separable_extreme(space, metric.costs, least=least)
+    """The least (or greatest) figure: exact where the metric rises with a sum over terms, else by a short search."""
+    if metric.monotone is not None:
+        arch = separable_extreme(space, metric.monotone.costs, least=least)
         if arch is not None:
             return Extreme(float(metric(arch[None])[0]), arch, True)
     constraint = Constraint(name, "<=" if least else ">=", 1.0)

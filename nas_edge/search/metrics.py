@@ -42,6 +42,10 @@ class Monotone:
         return self.function(self.costs.sum(population))
 
 
+def _sum_of(costs: TermCosts) -> Monotone:
+    return Monotone(costs, lambda sums: sums)
+
+
 class Metric(Protocol):
     """One figure of each architecture of a population."""
 
@@ -107,7 +111,7 @@ class AdditiveMetric:
     @property
     def monotone(self) -> Monotone | None:
         """The sum itself."""
-        return Monotone(self.costs, lambda sums: sums)
+        return _sum_of(self.costs)
 
     def __call__(self, population: Population) -> Float:
         """float64 [n] of int8 [n, genes]."""
@@ -129,8 +133,13 @@ class FunctionMetric:
     function: Callable[[Population], Float]
     maximise: bool = False
     costs: TermCosts | None = None
-    monotone: Monotone | None = None
+    rises_with: Monotone | None = None
     gradient: Gradient | None = None
+
+    @property
+    def monotone(self) -> Monotone | None:
+        """`rises_with`, or the sum itself."""
+        return self.rises_with if self.costs is None else _sum_of(self.costs)
 
     def __call__(self, population: Population) -> Float:
         """float64 [n] of int8 [n, genes]."""

@@ -34,26 +34,28 @@ class SearchResult:
 
     Attributes:
         space: what was searched.
-        objective: name of the metric.
+        objectives: names of the metrics; several for a Pareto search.
         constraints: as given.
-        best: int8 [genes].
+        best: int8 [genes]; of several objectives the front's knee.
         figures: every metric of the best, in its own unit.
         candidates: int8 [k, genes], the best architectures within the constraints, best first; the first is `best`.
-        front: int8 [m, genes], the best objective for each figure of `front_metric`, ascending in that figure. All
-            other constraints are met; the first one may be exceeded, so that one sees what more budget would give.
-        front_metric: metric of the first constraint ("" without one).
+        front: int8 [m, genes], ascending in `front_metric`. Of one objective: the best for each figure of the first
+            constraint's metric; all other constraints are met, the first one may be exceeded, so that one sees what
+            more budget would give. Of several objectives: what is not dominated within all constraints.
+        front_metric: metric of the first constraint ("" without one), or the second objective.
         front_figures: every metric along the front, float64 [m].
         slack: constraints that change nothing.
         strategy: that was used.
         seed: of all randomness.
         evaluations: architectures whose objective was computed.
         wall_s: seconds that the search took.
-        trace: (evaluations, best objective so far) after each round.
+        trace: (evaluations, best first objective so far) after each round.
+        interrupted: it was ended by Ctrl-C: the best so far.
 
     """
 
     space: Space
-    objective: str
+    objectives: tuple[str, ...]
     constraints: tuple[Constraint, ...]
     best: Population
     figures: Mapping[str, float]
@@ -67,6 +69,12 @@ class SearchResult:
     evaluations: int
     wall_s: float
     trace: tuple[tuple[int, float], ...]
+    interrupted: bool = False
+
+    @property
+    def objective(self) -> str:
+        """The first objective's metric."""
+        return self.objectives[0]
 
     @property
     def arch(self) -> dict[str, Any]:
@@ -77,7 +85,7 @@ class SearchResult:
         """As plain data: the same for the same seed, apart from `wall_s`."""
         return {
             "space": self.space.name,
-            "objective": self.objective,
+            "objectives": list(self.objectives),
             "constraints": [str(constraint) for constraint in self.constraints],
             "arch": self.arch,
             "figures": dict(self.figures),

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nas_edge import units
-from nas_edge.errors import BudgetError, QuantityError
+from nas_edge.errors import QuantityError
 from nas_edge.progress import Progress, silent
 from nas_edge.search.archive import Archive
-from nas_edge.search.constraints import Constraint, describe
-from nas_edge.search.extremes import extreme
+from nas_edge.search.constraints import Constraint, describe, total_violation
+from nas_edge.search.infeasible import refuse_contradiction, refuse_impossible
+from nas_edge.search.journal import SearchJournal
 from nas_edge.search.metrics import Metric
-from nas_edge.search.pareto import pareto_front
+from nas_edge.search.pareto import knee, non_dominated, pareto_front
 from nas_edge.search.problem import Problem
 from nas_edge.search.result import SearchResult, Slack
-from nas_edge.search.strategies.base import make_strategy
-from nas_edge.spaces import Population, Space
+from nas_edge.search.strategies.base import Strategy, make_strategy
+from nas_edge.spaces import Population
+from nas_edge.spaces.base import Space
 
 CANDIDATES = 64
 SLACK_EVALUATIONS = 4000
@@ -31,33 +34,37 @@ def search(
     metrics: Mapping[str, Metric],
     constraints: Sequence[Constraint],
     *,
-    objective: str = "accuracy",
+    objective: str | Sequence[str] = "accuracy",
     strategy: str = "auto",
     options: Mapping[str, Any] | object | None = None,
     evaluations: int = 50_000,
     seed: int = 0,
     start: Population | None = None,
+    journal: SearchJournal | None = None,
     progress: Progress = silent,
 ) -> SearchResult:
-    """Find the architecture with the best objective that meets all constraints.
+    """Find the architecture with the best objective that meets all constraints; a front for several objectives.
+
+    Ctrl-C ends the search early with the best so far, if anything met the constraints by then.
 
     Args:
         space: where to search; restrict it to fix resolutions or genes.
-        metrics: by name (`build_metrics`): of the objective, the constraints, and any others to be reported.
+        metrics: by name (`build_metrics`): of the objectives, the constraints, and any others to be reported.
         constraints: any number.
-        objective: the metric to be made best: greatest or least, as the metric says.
+        objective: the metric to be made best: greatest or least, as the metric says. Several for a Pareto front.
         strategy: a registered strategy, or "auto": every architecture of a space that has at most `evaluations`
-            of them, else evolution.
+            of them, else evolution; NSGA-II for several objectives.
         options: of the strategy: its dataclass, or a mapping.
-        evaluations: most architectures whose objective is computed (a doubtful slack takes up to 4,000 more).
+        evaluations: most architectures whose objectives are computed (a doubtful slack takes up to 4,000 more).
         seed: of all randomness; the same seed gives the same result.
         start: int8 [n, genes], architectures to begin with.
+        journal: figures known from a search that was cut, and where those of this one are kept.
         progress: called a few times a second.
 
     Raises:
         BudgetError: no architecture meets the constraints; the least figure there is, or the nearest architecture.
         UnknownNameError: a metric, strategy or option. QuantityError: evaluations, seed or an option out of range.
-        FormatError: a metric gives NaN.
+        FormatError: a metric gives NaN, or the journal is of another course.
 
     """
     began = time.perf_counter()
@@ -65,29 +72,31 @@ def search(
         raise QuantityError(f"evaluations must be at least 1, not {evaluations}")
     if seed < 0:
         raise QuantityError(f"the seed must not be negative, not {seed}")
-    problem = Problem(space, metrics, (objective,), tuple(constraints))
+    objectives = (objective,) if isinstance(objective, str) else tuple(objective)
+    problem = Problem(space, metrics, objectives, tuple(constraints))
     known = _known(space, start)
-    _refuse_impossible(problem, known, seed)
+    refuse_impossible(problem, known, seed)
     if strategy == "auto":
-        strategy = "exhaustive" if space.size() <= evaluations else "evolution"
-    archive = Archive()
+        several = "evolution" if len(objectives) == 1 else "nsga2"
+        strategy = "exhaustive" if space.size() <= evaluations else several
     if strategy != "exhaustive":
         evaluations = max(evaluations - len(known), 0)
     else:
         known = known[:0]
-    trace = _run(problem, archive, strategy, options, evaluations, known, np.random.default_rng(seed), progress)
-    if not len(archive.best(1)):
-        raise BudgetError(_nearest(problem, archive))
-    slack = _slack(problem, archive, seed, complete=strategy == "exhaustive")
-    best = archive.best(CANDIDATES)
-    front_metric, front = _front(problem, archive)
+    archive = Archive()
+    proposer = make_strategy(strategy, problem, np.random.default_rng(seed), options)
+    course = _run(problem, archive, proposer, evaluations, known, journal, progress)
+    refuse_contradiction(problem, archive)
+    complete = strategy == "exhaustive" and not course.interrupted
+    slack = () if course.interrupted or len(objectives) > 1 else _slack(problem, archive, seed, complete=complete)
+    candidates, front_metric, front = _answer(problem, archive)
     return SearchResult(
         space=space,
-        objective=objective,
+        objectives=objectives,
         constraints=problem.constraints,
-        best=archive.rows[best[0]],
-        figures={name: float(problem.values(name, archive.rows[best[:1]])[0]) for name in metrics},
-        candidates=archive.rows[best],
+        best=candidates[0],
+        figures={name: float(problem.values(name, candidates[:1])[0]) for name in metrics},
+        candidates=candidates,
         front=front,
         front_metric=front_metric,
         front_figures={name: problem.values(name, front) for name in metrics},
@@ -96,8 +105,17 @@ def search(
         seed=seed,
         evaluations=len(archive.rows),
         wall_s=time.perf_counter() - began,
-        trace=tuple(trace),
+        trace=course.trace,
+        interrupted=course.interrupted,
     )
+
+
+@dataclass(frozen=True)
+class _Course:
+    """(evaluations, best objective so far) after each round, and whether it was ended by Ctrl-C."""
+
+    trace: tuple[tuple[int, float], ...]
+    interrupted: bool
 
 
 def _known(space: Space, start: Population | None) -> Population:
@@ -112,25 +130,46 @@ def _known(space: Space, start: Population | None) -> Population:
 def _run(
     problem: Problem,
     archive: Archive,
-    strategy: str,
-    options: Mapping[str, Any] | object | None,
+    proposer: Strategy,
     evaluations: int,
     known: Population,
-    rng: np.random.Generator,
-    progress: Progress,
-) -> list[tuple[int, float]]:
+    journal: SearchJournal | None = None,
+    progress: Progress = silent,
+) -> _Course:
     """Evaluate `known`, then what the strategy asks for, into the archive."""
-    proposer = make_strategy(strategy, problem, rng, options)
-    rows, done, best = known, 0, -np.inf
     trace: list[tuple[int, float]] = []
+    try:
+        _ask_and_tell(problem, archive, proposer, evaluations, known, journal, progress, trace)
+    except KeyboardInterrupt:
+        if archive.empty or not len(archive.feasible):
+            raise
+        return _Course(tuple(trace), True)
+    finally:
+        if journal is not None:
+            journal.save()
+    return _Course(tuple(trace), False)
+
+
+def _ask_and_tell(
+    problem: Problem,
+    archive: Archive,
+    proposer: Strategy,
+    evaluations: int,
+    known: Population,
+    journal: SearchJournal | None,
+    progress: Progress,
+    trace: list[tuple[int, float]],
+) -> None:
+    """The loop; `trace` is filled as it goes."""
+    rows, done, best = known, 0, -np.inf
     sign = 1.0 if problem.metrics[problem.objectives[0]].maximise else -1.0
     shown = time.perf_counter()
     total = evaluations + len(known)
     while True:
         if len(rows):
-            gains, excess = problem.gains(rows), problem.excess(rows)
-            violation = np.maximum(excess, 0.0).sum(axis=1)
-            archive.add(rows, gains[:, 0], excess)
+            gains, excess = _evaluated(problem, rows, journal)
+            violation = total_violation(excess)
+            archive.add(rows, gains, excess)
             proposer.tell(rows, gains, violation)
             done += len(rows)
             best = max(best, float(np.max(gains[:, 0], where=violation <= 0, initial=-np.inf)))
@@ -142,49 +181,20 @@ def _run(
             progress(done, total, f"searching {problem.space.name}: {describe(problem.constraints)}")
         rows = proposer.ask(total - done) if done < total else rows[:0]
         if not len(rows):
-            return trace
+            return
 
 
-def _figure(metric: Metric, value: float) -> str:
-    """A value as a person reads it."""
-    if metric.unit == "ms":
-        return units.format_ms(value)
-    text = units.format_count(value) if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{text} {metric.unit}".rstrip()
-
-
-def _refuse_impossible(problem: Problem, known: Population, seed: int) -> None:
-    """Raise BudgetError where a single constraint is beyond every architecture."""
-    if not problem.constraints or (problem.violation(known) <= 0).any():
-        return
-    for constraint in problem.constraints:
-        metric = problem.metrics[constraint.metric]
-        end = extreme(problem.space, constraint.metric, metric, least=constraint.upper, seed=seed)
-        if constraint.excess(np.array([end.figure]))[0] > 0:
-            most = "least" if constraint.upper else "greatest"
-            raise BudgetError(
-                f"{constraint.metric} {constraint.op} {_figure(metric, constraint.limit)} cannot be met: the {most} "
-                f"{'' if end.exact else 'found '}in space {problem.space.name!r} is {_figure(metric, end.figure)}, "
-                f"by {problem.space.to_json(end.arch)}"
-            )
-
-
-def _nearest(problem: Problem, archive: Archive) -> str:
-    """What to say where each constraint can be met, but nothing that was found meets them all."""
-    nearest = archive.nearest()
-    row = archive.rows[nearest]
-    broken = []
-    for i, constraint in enumerate(problem.constraints):
-        if archive.excess[nearest, i] > 0:
-            metric = problem.metrics[constraint.metric]
-            value = float(problem.values(constraint.metric, row[None])[0])
-            wanted = f"{constraint.op} {_figure(metric, constraint.limit)} is wanted"
-            off = f"{archive.excess[nearest, i]:.1%} off"
-            broken.append(f"{constraint.metric} is {_figure(metric, value)} ({wanted}, {off})")
-    return (
-        f"none of {len(archive.rows)} architectures of {problem.space.name!r} meets all of "
-        f"{describe(problem.constraints)}: the nearest, {problem.space.to_json(row)}, fails where {', '.join(broken)}"
-    )
+def _evaluated(
+    problem: Problem, rows: Population, journal: SearchJournal | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gains [n, objectives] and excess [n, constraints], from the journal where it has them."""
+    recalled = journal.recall(rows) if journal is not None else None
+    if recalled is not None:
+        return recalled
+    gains, excess = problem.gains(rows), problem.excess(rows)
+    if journal is not None:
+        journal.record(rows, gains, excess)
+    return gains, excess
 
 
 def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> tuple[Slack, ...]:
@@ -207,14 +217,30 @@ def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> 
         lifted, look = problem.without([constraint]), Archive()
         known = archive.rows[archive.best(CANDIDATES)]
         known = np.concatenate([known, problem.space.largest()[None]])
-        rng = np.random.default_rng([seed, i])
-        _run(lifted, look, "evolution", None, SLACK_EVALUATIONS, known, rng, silent)
-        archive.add(look.rows, look.gain, problem.excess(look.rows))
+        proposer = make_strategy("evolution", lifted, np.random.default_rng([seed, i]))
+        if _run(lifted, look, proposer, SLACK_EVALUATIONS, known).interrupted:
+            break
+        archive.add(look.rows, look.gains, problem.excess(look.rows))
         top = int(look.best(1)[0])
         value = problem.values(constraint.metric, look.rows[top][None])
         if constraint.excess(value)[0] <= 0:
             found.append(Slack(constraint, float(value[0])))
     return tuple(found)
+
+
+def _answer(problem: Problem, archive: Archive) -> tuple[Population, str, Population]:
+    """Candidates (the best first), the metric that the front is along, and the front in its ascending order."""
+    if len(problem.objectives) == 1:
+        return archive.rows[archive.best(CANDIDATES)], *_front(problem, archive)
+    feasible = archive.feasible
+    gains = archive.gains[feasible]
+    chosen = non_dominated(gains)
+    at = knee(gains[chosen])
+    along = problem.objectives[1]
+    rows = archive.rows[feasible[chosen]]
+    ascending = np.argsort(problem.values(along, rows), kind="stable")
+    others = np.delete(np.arange(len(chosen)), at)[: CANDIDATES - 1]
+    return rows[[at, *others]], along, rows[ascending]
 
 
 def _front(problem: Problem, archive: Archive) -> tuple[str, Population]:

@@ -1,0 +1,82 @@
+"""Budgets that cannot be met: which, by how much, and the nearest architecture."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from nas_edge import units
+from nas_edge.errors import BudgetError
+from nas_edge.search.archive import Archive
+from nas_edge.search.constraints import Constraint, describe
+from nas_edge.search.extremes import extreme
+from nas_edge.search.metrics import Metric
+from nas_edge.search.problem import Problem
+from nas_edge.spaces import Population
+
+
+def refuse_impossible(problem: Problem, known: Population, seed: int) -> None:
+    """Raise BudgetError where a single constraint is beyond every architecture, whatever the others say.
+
+    Args:
+        problem: what is searched.
+        known: int8 [n, genes], looked at first: where one meets all constraints there is nothing to refuse.
+        seed: of the short search for a least figure that cannot be computed.
+
+    """
+    if not problem.constraints or (problem.violation(known) <= 0).any():
+        return
+    for constraint in problem.constraints:
+        metric = problem.metrics[constraint.metric]
+        end = extreme(problem.space, constraint.metric, metric, least=constraint.upper, seed=seed)
+        excess = float(constraint.excess(np.array([end.figure]))[0])
+        if excess > 0:
+            most = "least" if constraint.upper else "greatest"
+            raise BudgetError(
+                f"{bound(constraint, metric)} cannot be met: the {most} {'' if end.exact else 'found '}in space "
+                f"{problem.space.name!r} is {figure(metric, end.figure)}, {excess:.1%} off, by "
+                f"{_arch(problem, end.arch)}"
+            )
+
+
+def refuse_contradiction(problem: Problem, archive: Archive) -> None:
+    """Raise BudgetError where each constraint can be met alone, but nothing in the archive meets them all."""
+    if len(archive.feasible):
+        return
+    nearest = archive.nearest()
+    row = archive.rows[nearest]
+    broken = []
+    for i, constraint in enumerate(problem.constraints):
+        if archive.excess[nearest, i] > 0:
+            metric = problem.metrics[constraint.metric]
+            value = float(problem.values(constraint.metric, row[None])[0])
+            wanted = f"{constraint.op} {figure(metric, constraint.limit)} is wanted"
+            off = f"{archive.excess[nearest, i]:.1%} off"
+            broken.append(f"{constraint.metric} is {figure(metric, value)} ({wanted}, {off})")
+    raise BudgetError(
+        f"none of {len(archive.rows)} architectures of {problem.space.name!r} meets all of "
+        f"{describe(problem.constraints)}: the nearest, {_arch(problem, row)}, fails where {', '.join(broken)}; "
+        f"a limit at that figure is met"
+    )
+
+
+def bound(constraint: Constraint, metric: Metric) -> str:
+    """A constraint as a person reads it."""
+    return f"{constraint.metric} {constraint.op} {figure(metric, constraint.limit)}"
+
+
+def figure(metric: Metric, value: float) -> str:
+    """A value as a person reads it."""
+    if metric.unit == "ms":
+        return units.format_ms(value)
+    if metric.unit == "bytes":
+        return units.format_bytes(value)
+    if metric.name == "accuracy":
+        return f"{100 * value:.2f} %"
+    text = units.format_count(value) if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{text} {metric.unit}".rstrip()
+
+
+def _arch(problem: Problem, row: Population) -> str:
+    return json.dumps(problem.space.to_json(row), separators=(",", ":"))
