@@ -41,6 +41,7 @@ def search(
     seed: int = 0,
     start: Population | None = None,
     journal: SearchJournal | None = None,
+    look_for_slack: bool = True,
     progress: Progress = silent,
 ) -> SearchResult:
     """Find the architecture with the best objective that meets all constraints; a front for several objectives.
@@ -59,6 +60,8 @@ def search(
         seed: of all randomness; the same seed gives the same result.
         start: int8 [n, genes], architectures to begin with.
         journal: figures known from a search that was cut, and where those of this one are kept.
+        look_for_slack: whether to spend evaluations on budgets that may change nothing; not where strategies are
+            compared at equal evaluations.
         progress: called a few times a second.
 
     Raises:
@@ -88,7 +91,8 @@ def search(
     course = _run(problem, archive, proposer, evaluations, known, journal, progress)
     refuse_contradiction(problem, archive)
     complete = strategy == "exhaustive" and not course.interrupted
-    slack = () if course.interrupted or len(objectives) > 1 else _slack(problem, archive, seed, complete=complete)
+    unasked = course.interrupted or len(objectives) > 1 or not look_for_slack
+    slack = () if unasked else _slack(problem, archive, seed, complete=complete)
     candidates, front_metric, front = _answer(problem, archive)
     return SearchResult(
         space=space,
