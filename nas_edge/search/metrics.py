@@ -6,16 +6,15 @@ elsewhere, or by a Python entry point of the group `nas_edge.metrics`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_edge.accuracy import AccuracyPredictor
 from nas_edge.errors import SpaceError, UnknownNameError
-from nas_edge.spaces import Population, SearchSpace, TermCosts
+from nas_edge.spaces import Population, Precision, SearchSpace, TermCosts
 
 Float = NDArray[np.float64]
 
@@ -78,18 +77,42 @@ class Metric(Protocol):
 
 
 class Bounds(Protocol):
-    """Of a latency prediction what the search needs."""
+    """Of a prediction what the search needs."""
 
     @property
     def high(self) -> Float:
-        """One-sided upper bound in ms, float64 [n]."""
+        """One-sided upper bound (ms, mJ ...), float64 [n]."""
 
 
-class LatencySource(Protocol):
-    """A latency predictor, as the search sees it."""
+class CostSource(Protocol):
+    """A predictor of latency, energy or instructions, as the search sees it."""
 
     def predict(self, population: Population, confidence: float = ...) -> Bounds:
-        """Predict int8 [n, genes] so that P(latency <= high) >= confidence; 0.5 is the point estimate."""
+        """Predict int8 [n, genes] so that P(cost <= high) >= confidence; 0.5 is the point estimate."""
+
+
+class AccuracySource(Protocol):
+    """A predictor of accuracy, as the search sees it."""
+
+    def check(self, space: SearchSpace) -> None:
+        """Raise SpaceError where it was made for another space."""
+
+    def predict(self, population: Population) -> Float:
+        """Accuracy 0..1, float64 [n] of int8 [n, genes]."""
+
+
+@dataclass(frozen=True)
+class TargetSources:
+    """What is known of one target.
+
+    Attributes:
+        latency, energy, instructions: predictors; None where the target has no such figures.
+
+    """
+
+    latency: CostSource | None = None
+    energy: CostSource | None = None
+    instructions: CostSource | None = None
 
 
 @dataclass(frozen=True)
@@ -151,19 +174,23 @@ class MetricContext:
     """What metrics are made of.
 
     Attributes:
-        space: of the populations.
+        space: of the populations; without a precision gene (see `search.mixed`).
         num_classes: of the classifier.
         accuracy: predictor, for "accuracy".
-        latency: predictor, for "latency".
-        confidence: at which latency is bounded; 0.5 is the point estimate.
+        target: of "latency", "energy", "instructions".
+        targets: by name, for "latency@name" and so on.
+        confidence: at which costs are bounded; 0.5 is the point estimate.
+        precision: of weights and activations, for "sram" and "flash".
 
     """
 
     space: SearchSpace
     num_classes: int
-    accuracy: AccuracyPredictor | None = None
-    latency: LatencySource | None = None
+    accuracy: AccuracySource | None = None
+    target: TargetSources = TargetSources()
+    targets: Mapping[str, TargetSources] = field(default_factory=dict)
     confidence: float = 0.9
+    precision: Precision = Precision.FP32
 
 
 MetricFactory = Callable[[MetricContext], Metric]
@@ -186,14 +213,26 @@ def metric_names() -> tuple[str, ...]:
 
 
 def build_metrics(names: Iterable[str], context: MetricContext) -> dict[str, Metric]:
-    """Metrics by name, each once, in the given order.
+    """Metrics by name, each once, in the given order; "latency@board" is the latency of the target named board.
 
     Raises:
-        UnknownNameError: nobody registered one of the names.
+        UnknownNameError: nobody registered one of the names, or the context has no such target.
         SpaceError: the context lacks what a metric needs, or its predictor is of another space.
 
     """
-    return {name: _factory(name)(context) for name in dict.fromkeys(names)}
+    return {name: _build(name, context) for name in dict.fromkeys(names)}
+
+
+def _build(name: str, context: MetricContext) -> Metric:
+    metric, _, target = name.partition("@")
+    if not target:
+        return _factory(metric)(context)
+    if target not in context.targets:
+        raise UnknownNameError("target of a metric", target, context.targets)
+    built = _factory(metric)(replace(context, target=context.targets[target]))
+    if not isinstance(built, AdditiveMetric | FunctionMetric):
+        raise SpaceError(f"metric {metric!r} is not one of a target; write {metric} without @{target}")
+    return replace(built, name=name)
 
 
 def _factory(name: str) -> MetricFactory:
@@ -214,15 +253,29 @@ def _accuracy(context: MetricContext) -> Metric:
     if context.accuracy is None:
         raise SpaceError("accuracy cannot be predicted: the bundle has no accuracy predictor; train one")
     context.accuracy.check(context.space)
-    return FunctionMetric("accuracy", "", context.accuracy.predict, maximise=True, gradient=context.accuracy.gradient)
+    gradient = getattr(context.accuracy, "gradient", None)
+    return FunctionMetric("accuracy", "", context.accuracy.predict, maximise=True, gradient=gradient)
 
 
 @register_metric("latency")
 def _latency(context: MetricContext) -> Metric:
-    source, confidence = context.latency, context.confidence
-    if source is None:
+    if context.target.latency is None:
         raise SpaceError("latency cannot be predicted: no target was named; add --target")
-    return FunctionMetric("latency", "ms", lambda population: source.predict(population, confidence).high)
+    return _bounded("latency", "ms", context.target.latency, context.confidence)
+
+
+@register_metric("energy")
+def _energy(context: MetricContext) -> Metric:
+    if context.target.energy is None:
+        raise SpaceError("energy cannot be predicted: the target's table holds none; jetson-tx2 has one that does")
+    return _bounded("energy", "mJ", context.target.energy, context.confidence)
+
+
+@register_metric("instructions")
+def _instructions(context: MetricContext) -> Metric:
+    if context.target.instructions is None:
+        raise SpaceError("instructions cannot be predicted: the target has no table of counted instructions")
+    return _bounded("instructions", "instructions", context.target.instructions, context.confidence)
 
 
 @register_metric("macs")
@@ -233,3 +286,27 @@ def _macs(context: MetricContext) -> Metric:
 @register_metric("params")
 def _params(context: MetricContext) -> Metric:
     return AdditiveMetric("params", "parameters", context.space.costs(lambda block: block.params, context.num_classes))
+
+
+@register_metric("flash")
+def _flash(context: MetricContext) -> Metric:
+    """Weights and biases, batch norms folded; code is not counted."""
+    space, precision = context.space, context.precision
+    return AdditiveMetric("flash", "bytes", space.costs(lambda b: b.weight_bytes, context.num_classes, precision))
+
+
+@register_metric("sram")
+def _sram(context: MetricContext) -> Metric:
+    """The layer whose input, output and kept shortcut are greatest together: no plan can need less than most of it."""
+    space, precision = context.space, context.precision
+    terms = space.terms(context.num_classes, precision)
+    peaks = TermCosts.of(terms, len(space.genes), lambda block: block.activation_bytes, combine=max)
+    return FunctionMetric("sram", "bytes", peaks.max)
+
+
+def _bounded(name: str, unit: str, source: CostSource, confidence: float) -> Metric:
+    # Where a predictor is a rising function of a sum over terms, least figures are proven instead of searched for.
+    additive = getattr(source, "additive", None)
+    found = additive(confidence) if additive is not None else None
+    rises = None if found is None else Monotone(*found)
+    return FunctionMetric(name, unit, lambda rows: source.predict(rows, confidence).high, rises_with=rises)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from nas_edge.spaces.template import Stage, Template
 from nas_edge.spaces.terms import Population, Term, TermCosts
 
 IMAGE_CHANNELS = 3
+BITS: Mapping[Precision, float] = MappingProxyType({Precision.FP32: 32.0, Precision.FP16: 16.0, Precision.INT8: 8.0})
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,10 @@ class Gene:
     """One column of a population.
 
     Attributes:
-        name: "w", "r", "s2.1.k", "s2.1.e" (stage 2, block 1, kernel or expand ratio).
-        choices: what the values 1, 2, ... stand for.
-        stage: index of the stage, -1 for width and resolution.
-        slot: position within the stage, -1 for width and resolution.
+        name: "p", "w", "r", "s2.1.k", "s2.1.e" (stage 2, block 1, kernel or expand ratio).
+        choices: what the values 1, 2, ... stand for; of "p" the bits of a number.
+        stage: index of the stage, -1 for precision, width and resolution.
+        slot: position within the stage, -1 for precision, width and resolution.
 
     """
 
@@ -49,11 +51,13 @@ class SearchSpace:
     Attributes:
         template: what varies and what does not.
         allowed: for each restricted gene name the values (not indices) that sampling may use.
+        precisions: number formats that a whole network may have, as its first gene "p"; () where that is no gene.
 
     """
 
     template: Template
     allowed: tuple[tuple[str, tuple[float, ...]], ...] = ()
+    precisions: tuple[Precision, ...] = ()
     _terms: dict[Any, tuple[Term, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -74,7 +78,8 @@ class SearchSpace:
     def genes(self) -> tuple[Gene, ...]:
         """The columns of a population, in order."""
         t = self.template
-        genes = [Gene("w", t.widths)] if len(t.widths) > 1 else []
+        genes = [Gene("p", tuple(BITS[p] for p in self.precisions))] if self.precisions else []
+        genes += [Gene("w", t.widths)] if len(t.widths) > 1 else []
         genes.append(Gene("r", tuple(float(r) for r in t.resolutions)))
         for s, stage in enumerate(t.stages):
             for b in range(stage.slots):
@@ -136,6 +141,26 @@ class SearchSpace:
                 )
             wanted[name] = tuple(sorted(set(values)))
         return replace(self, allowed=tuple(sorted(wanted.items())), _terms={})
+
+    def with_precisions(self, precisions: Iterable[Precision]) -> SearchSpace:
+        """The same space with the precision of the whole network as its first gene."""
+        return replace(self, precisions=tuple(dict.fromkeys(precisions)), _terms={})
+
+    @property
+    def base(self) -> SearchSpace:
+        """The space without the precision gene."""
+        if not self.precisions:
+            return self
+        kept = tuple((name, values) for name, values in self.allowed if name != "p")
+        return replace(self, allowed=kept, precisions=(), _terms={})
+
+    def of_base(self, population: Population) -> Population:
+        """Rows of `base`: the precision gene cut off."""
+        return population[:, 1:] if self.precisions else population
+
+    def precision_of(self, arch: Population) -> Precision | None:
+        """A row's precision (int8 [genes]), None where that is no gene."""
+        return self.precisions[int(arch[0]) - 1] if self.precisions else None
 
     @property
     def resolutions(self) -> tuple[int, ...]:
@@ -204,7 +229,8 @@ class SearchSpace:
     def to_json(self, arch: Population) -> dict[str, Any]:
         """One row as the community writes it: {"r": 224, "d": [...], "ks": [...], "e": [...]}, 0 where absent.
 
-        `d` lists the stages with more than one depth, as Once-for-All does; "w" is there where widths vary.
+        `d` lists the stages with more than one depth, as Once-for-All does; "w" is there where widths vary, "p"
+        ("int8") where precisions do.
         """
         row = [int(v) for v in arch]
         value = {g.name: (g.choices[v - 1] if v else 0) for g, v in zip(self.genes, row, strict=True)}
@@ -212,6 +238,8 @@ class SearchSpace:
         result: dict[str, Any] = {"r": int(value["r"])}
         if "w" in value:
             result["w"] = value["w"]
+        if self.precisions:
+            result["p"] = self.precisions[row[0] - 1].value
         result["d"] = [int(d) for d, s in zip(counts, self.template.stages, strict=True) if len(s.depths) > 1]
         result["ks"] = [int(value[g.name]) for g in self.genes if g.name.endswith(".k")]
         result["e"] = [int(value[g.name]) for g in self.genes if g.name.endswith(".e")]
@@ -247,7 +275,9 @@ class SearchSpace:
         row = np.zeros(len(self.genes), np.int8)
         kernels, expands = iter(lists["ks"]), iter(lists["e"])
         for i, gene in enumerate(self.genes):
-            if gene.stage < 0:
+            if gene.name == "p":
+                value = {p.value: BITS[p] for p in self.precisions}.get(str(data.get("p")), data.get("p"))
+            elif gene.stage < 0:
                 value = resolution if gene.name == "r" else data.get("w")
             else:
                 value = next(kernels if gene.name.endswith(".k") else expands)
@@ -269,9 +299,9 @@ class SearchSpace:
         return self._terms[key]
 
     def lower(self, arch: Population, num_classes: int, precision: Precision = Precision.FP32) -> tuple[BlockSpec, ...]:
-        """The blocks of one architecture (int8 [genes]), input to classifier."""
+        """The blocks of one architecture (int8 [genes]), input to output; of its own precision if that is a gene."""
         blocks: list[BlockSpec] = []
-        for term in self.terms(num_classes, precision):
+        for term in self.terms(num_classes, self.precision_of(arch) or precision):
             entry = int(np.ravel_multi_index([int(arch[c]) for c in term.columns], term.shape)) if term.columns else 0
             blocks.extend(term.blocks[entry])
         return tuple(blocks)

@@ -25,7 +25,7 @@ def test_the_largest_the_smallest_and_a_third_on_the_test_split() -> None:
     net, evaluator, dataset = bundle.supernet(), bundle_evaluator(bundle), bundle_dataset(bundle, None)
     largest = space.largest()
     third = space.macs(largest[None], classes)[0] / 3
-    metrics = build_metrics(["accuracy", "macs"], MetricContext(space, classes, predictor, None))
+    metrics = build_metrics(["accuracy", "macs"], MetricContext(space, classes, predictor))
     found = search(space, metrics, [Constraint("macs", "<=", third)], seed=0)
     print(f"\n{bundle.name}: {dataset.describe()}")
     print("network              MACs    px   search   test (95 % interval)          balanced")

@@ -14,6 +14,7 @@ from nas_edge.search import (
     metric_names,
     search,
 )
+from nas_edge.search.metrics import TargetSources
 from nas_edge.spaces import SearchSpace, TermCosts
 from tests.accuracy.test_predictor import random_predictor
 
@@ -209,7 +210,7 @@ class Source:
 def test_registered_metrics_are_built_from_their_context():
     space = SearchSpace.named("lite0")
     source = Source(space.costs(lambda block: 1.0, 6))
-    context = MetricContext(space, 6, random_predictor(), source, confidence=0.5)
+    context = MetricContext(space, 6, random_predictor(), TargetSources(source), confidence=0.5)
     metrics = build_metrics(["accuracy", "latency", "macs", "params", "macs"], context)
     assert list(metrics) == ["accuracy", "latency", "macs", "params"]
     assert set(metric_names()) >= set(metrics)

@@ -22,7 +22,7 @@ from nas_edge.pipeline.tables.finding import FoundTable, load_table_for
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.progress import Progress, silent
 from nas_edge.search.constraints import Constraint
-from nas_edge.search.metrics import Metric, MetricContext, build_metrics
+from nas_edge.search.metrics import Metric, MetricContext, TargetSources, build_metrics
 from nas_edge.search.run import search
 from nas_edge.spaces import Population, SearchSpace
 from nas_edge.units import format_count, format_ms
@@ -55,7 +55,9 @@ class _Work:
 
     def search(self, predictor: LatencyPredictor, limit_ms: float | None, confidence: float, progress: Progress) -> Any:
         """One search under a predictor and a limit."""
-        context = MetricContext(self.space, self.bundle.num_classes, self.accuracy, predictor, confidence)
+        context = MetricContext(
+            self.space, self.bundle.num_classes, self.accuracy, TargetSources(predictor), confidence=confidence
+        )
         metrics: dict[str, Metric] = build_metrics(_METRICS, context)
         self.last = search(
             self.space, metrics, self.constraints(limit_ms), evaluations=self.request.evaluations,
