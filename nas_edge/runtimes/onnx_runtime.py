@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.errors import MeasurementError, SpaceError
+from nas_edge.runtimes.model_precision import model_precision
 from nas_edge.runtimes.registry import register_runtime
 
 _ORT_WARNINGS_OFF = 3  # errors only: an optimiser's remarks belong on nobody's terminal
@@ -29,7 +30,7 @@ class OnnxRuntime:
     @property
     def precisions(self) -> tuple[str, ...]:
         """What the models may be in."""
-        return ("fp32",)
+        return ("fp32", "int8")
 
     def version(self) -> str:
         """Of the installed package."""
@@ -37,17 +38,24 @@ class OnnxRuntime:
         return version
 
     def prepare(self, onnx_model: bytes, precision: str, threads: int) -> OnnxSession:
-        """Load a model.
+        """Load a model; int8 is a model with quantised operators or QDQ pairs.
 
         Raises:
-            MeasurementError: ONNX Runtime refuses it. SpaceError: unknown precision, threads below 1.
+            MeasurementError: ONNX Runtime refuses it, or it is of another precision.
+            SpaceError: unknown precision, threads below 1.
 
         """
         if precision not in self.precisions:
             raise SpaceError(f"runtime 'onnxruntime' runs {', '.join(self.precisions)}, not {precision!r}")
         if threads < 1:
             raise SpaceError(f"runtime 'onnxruntime' needs at least one thread, not {threads}")
-        return OnnxSession(onnx_model, threads)
+        session = OnnxSession(onnx_model, threads)
+        found = model_precision(onnx_model)
+        if found != precision:
+            session.close()
+            advice = "quantise it first" if precision == "int8" else "measure it as int8"
+            raise MeasurementError(f"the model computes in {found}, not {precision}; {advice}")
+        return session
 
 
 class OnnxSession:
@@ -74,6 +82,7 @@ class OnnxSession:
         self._dynamic = {
             item.name: tuple(not isinstance(size, int) for size in item.shape) for item in self._session.get_inputs()
         }
+        self._types = {item.name: _numpy_type(item.type) for item in self._session.get_inputs()}
         self._outputs = [item.name for item in self._session.get_outputs()]
         self._binding: Any = None
 
@@ -83,13 +92,13 @@ class OnnxSession:
         return self._inputs
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Outputs by name; inputs become float32. Raises MeasurementError for inputs that do not fit."""
+        """Outputs by name; inputs are cast to what the model takes. Raises MeasurementError where they do not fit."""
         session = self._open()
         feeds = {}
         for name, shape in self._inputs.items():
             if name not in inputs:
                 raise MeasurementError(f"input {name!r} {shape} is missing; given: {', '.join(inputs) or 'nothing'}")
-            array = np.ascontiguousarray(inputs[name], dtype=np.float32)
+            array = np.ascontiguousarray(inputs[name], dtype=self._types[name])
             free = self._dynamic[name]
             if array.ndim != len(shape) or any(
                 a != s for a, s, f in zip(array.shape, shape, free, strict=True) if not f
@@ -126,7 +135,7 @@ class OnnxSession:
             binding = self._session.io_binding()
             for name, shape in self._inputs.items():
                 binding.bind_ortvalue_input(
-                    name, ort.OrtValue.ortvalue_from_numpy(rng.standard_normal(shape, np.float32))
+                    name, ort.OrtValue.ortvalue_from_numpy(_seeded(rng, shape, self._types[name]))
                 )
             for name in self._outputs:
                 binding.bind_output(name)
@@ -140,6 +149,24 @@ def _onnxruntime() -> Any:
     import onnxruntime
 
     return onnxruntime
+
+
+def _numpy_type(name: str) -> type[np.generic]:
+    """ "tensor(uint8)" -> np.uint8. Raises MeasurementError for what a network does not take."""
+    known: dict[str, type[np.generic]] = {
+        "tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8,
+    }  # fmt: skip
+    if name not in known:
+        raise MeasurementError(f"the model takes {name}; images are {', '.join(known)}")
+    return known[name]
+
+
+def _seeded(rng: np.random.Generator, shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """Inputs to be timed on: normal numbers, or all codes alike."""
+    if kind is np.float32:
+        return rng.standard_normal(shape, np.float32)
+    limits = np.iinfo(np.dtype(kind))
+    return rng.integers(limits.min, limits.max, shape, dtype=kind, endpoint=True)
 
 
 def _first_line(error: Exception) -> str:

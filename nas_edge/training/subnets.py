@@ -14,7 +14,7 @@ from nas_edge.accuracy.dataset import Role
 from nas_edge.data import Split
 from nas_edge.errors import FormatError
 from nas_edge.progress import Progress, silent
-from nas_edge.spaces import Population, SearchSpace
+from nas_edge.spaces import Population, Precision, SearchSpace
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.evaluate import Evaluator, View
 
@@ -53,7 +53,7 @@ def measure_subnets(
     journal: Path,
     progress: Progress = silent,
 ) -> AccuracySet:
-    """Accuracy of each subnet, recalibrated, on a split under every view.
+    """Accuracy of each subnet in fp32, recalibrated, on a split under every view.
 
     Args:
         net: with the weights that will be stored.
@@ -68,6 +68,29 @@ def measure_subnets(
     Raises:
         FormatError: a journal of other images or views.
     """
+    bits = answers_of_subnets(net, evaluator, split, population, views, journal, progress=progress)
+    roles: list[Role] = ["train"] * (len(population) - holdout)
+    roles += ["holdout"] * holdout
+    return AccuracySet.of_bits(population, bits, roles)
+
+
+def answers_of_subnets(
+    net: Supernet,
+    evaluator: Evaluator,
+    split: Split,
+    population: Population,
+    views: tuple[View, ...],
+    journal: Path,
+    precision: Precision = Precision.FP32,
+    progress: Progress = silent,
+) -> NDArray[np.bool_]:
+    """Right and wrong answers of each subnet in a precision: bool [n, images, views]; arguments as `measure_subnets`.
+
+    A journal is of one precision.
+
+    Raises:
+        FormatError: a journal of other images or views. TrainingError: a precision that is not measured.
+    """
     shape = (len(split), len(views))
     known = _read_journal(journal, shape)
     answers: list[NDArray[np.bool_]] = []
@@ -75,13 +98,11 @@ def measure_subnets(
         key = arch.tobytes().hex()
         if key not in known:
             subnet = evaluator.recalibrated(net, arch)
-            known[key] = evaluator.evaluate(subnet, subnet.resolution, split, views).correct
+            known[key] = evaluator.evaluate(subnet, subnet.resolution, split, views, precision).correct
             _append(journal, {"arch": key, "shape": list(shape), "correct": np.packbits(known[key]).tobytes().hex()})
         answers.append(known[key])
-        progress(number + 1, len(population), f"measuring the accuracy of {len(population)} subnets")
-    roles: list[Role] = ["train"] * (len(population) - holdout)
-    roles += ["holdout"] * holdout
-    return AccuracySet.of_bits(population, np.stack(answers), roles)
+        progress(number + 1, len(population), f"measuring the {precision.value} accuracy of {len(population)} subnets")
+    return np.stack(answers)
 
 
 def _append(journal: Path, record: dict[str, object]) -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from nas_edge.spaces import preset
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.answers import answers
+from nas_edge.training.answers import answers, float_model
 from nas_edge.training.losses import Sandwich
 from nas_edge.training.memory import keep_freed_memory
 from nas_edge.training.recipe import Recipe
@@ -60,6 +60,6 @@ def test_answers_through_onnx_runtime_and_through_torch() -> None:
         for kept in (False, True):
             assert not kept or keep_freed_memory()  # cannot be taken back: the rest of this process keeps it
             eager = median_s(lambda: [subnet(batch) for _ in range(8)])
-            quick = median_s(lambda: answers(subnet, [batch] * 8))
+            quick = median_s(lambda: answers(float_model(subnet), [batch] * 8))
             print(f"\n512 images, freed memory kept: {kept}")
             print(f"torch {eager:.2f} s, ONNX Runtime with loading {quick:.2f} s: ratio {eager / quick:.2f}")

@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from nas_edge.errors import UnknownNameError
+from nas_edge.pipeline.seeded import seeded_block
 from nas_edge.runtimes import get_runtime, register_runtime, runtime_names
 from nas_edge.runtimes.onnx_runtime import OnnxRuntime
+from nas_edge.spaces import Precision
 from nas_edge.spaces.onnx_blocks import build_onnx
 
 from .contract import BLOCK, RuntimeContract
@@ -22,6 +26,22 @@ class TestOnnxRuntime(RuntimeContract):
     def test_several_threads_compute_the_same(self, runtime):
         session = runtime.prepare(build_onnx((BLOCK,)).SerializeToString(), "fp32", 2)
         assert (session.time(3) > 0).all()
+        session.close()
+
+
+class TestOnnxRuntimeInInt8(RuntimeContract):
+    precision, tolerance = "int8", 0.05
+
+    @pytest.fixture
+    def runtime(self):
+        return OnnxRuntime()
+
+    def test_a_block_of_a_network_takes_and_gives_codes(self, runtime):
+        spec = replace(BLOCK, precision=Precision.INT8)
+        session = runtime.prepare(seeded_block(spec), "int8", 1)
+        assert dict(session.inputs) == {"input": (1, 12, 12, 16)}
+        assert (session.time(3) > 0).all()
+        assert session.run({"input": np.zeros((1, 12, 12, 16))})["output"].dtype == np.uint8
         session.close()
 
 
