@@ -49,7 +49,7 @@ class SearchResult:
         seed: of all randomness.
         evaluations: architectures whose objective was computed.
         wall_s: seconds that the search took.
-        trace: (evaluations, best first objective so far) after each round.
+        trace: (evaluations, best first objective so far) wherever it became better, in the order of evaluation.
         interrupted: it was ended by Ctrl-C: the best so far.
 
     """

@@ -116,7 +116,7 @@ def search(
 
 @dataclass(frozen=True)
 class _Course:
-    """(evaluations, best objective so far) after each round, and whether it was ended by Ctrl-C."""
+    """(evaluations, best objective so far) wherever it became better, and whether it was ended by Ctrl-C."""
 
     trace: tuple[tuple[int, float], ...]
     interrupted: bool
@@ -175,10 +175,11 @@ def _ask_and_tell(
             violation = total_violation(excess)
             archive.add(rows, gains, excess)
             proposer.tell(rows, gains, violation)
-            done += len(rows)
-            best = max(best, float(np.max(gains[:, 0], where=violation <= 0, initial=-np.inf)))
-            if np.isfinite(best):
-                trace.append((done, sign * best))
+            allowed = np.where(violation <= 0, gains[:, 0], -np.inf)
+            so_far = np.maximum.accumulate(np.append(best, allowed))
+            rises = np.flatnonzero(so_far[1:] > so_far[:-1])
+            trace += [(done + int(i) + 1, sign * float(allowed[i])) for i in rises]
+            done, best = done + len(rows), float(so_far[-1])
         now = time.perf_counter()
         if now - shown >= PROGRESS_EVERY_S:
             shown = now
