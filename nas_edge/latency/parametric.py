@@ -1,9 +1,10 @@
 """What a block that the table lacks would take: a non-negative model of a block's work, fitted to the table.
 
 A block's time is modelled as launches (a cost for each layer, activation, squeeze-and-excitation) and work (MACs by
-layer type and kernel, activations moved, weight bytes, channels left over of a vector). On a CPU the two add up. On a
-GPU that is fed by a slow host, launches hide work or work hides launches: the greater of the two counts. Both forms
-are tried; the one that predicts left-out input sizes better is kept, and its error there is the model's stated error.
+layer type and kernel, activations moved, weight bytes, channels and pixels left over of a vector or tile, bytes beyond
+a cache). On a CPU the two add up. On a GPU that is fed by a slow host, launches hide work or work hides launches: the
+greater of the two counts. Both forms are tried; the one that predicts left-out input sizes better is kept, and its
+error there is the model's stated error.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from nas_edge.latency.features import LAUNCHES, MACS_COLUMNS, features
 from nas_edge.latency.nnls import nnls
-from nas_edge.spaces import Activation, BlockSpec, Kind
+from nas_edge.spaces import BlockSpec, Kind
 
 Floats = NDArray[np.float64]
 
@@ -26,8 +28,6 @@ MIN_ROWS = 12
 _OWN_MODEL_ROWS = 60
 _FOLDS = 6
 _LEAST_LOG_ERROR = 0.03
-_VECTOR = 16
-_LAUNCHES = 5  # columns of the launch part
 
 
 @dataclass(frozen=True)
@@ -56,45 +56,12 @@ PRIOR_LOG_ERROR = math.log(3.0) / 1.2816
 """A prior is wrong by less than a factor of three in 9 of 10 cases, one-sided: a stated assumption."""
 
 
-def features(blocks: Sequence[BlockSpec]) -> Floats:
-    """Launches, then work in millions (of MACs, elements or bytes): float64 [n, 18]."""
-    return np.array([_features(block) for block in blocks], np.float64).reshape(len(blocks), -1)
-
-
-def _features(block: BlockSpec) -> tuple[float, ...]:
-    inside, outside = block.height * block.width, block.out_height * block.out_width
-    swish = block.activation is Activation.H_SWISH
-    mid, kernel = block.mid_channels, block.kernel
-    if block.kind is not Kind.INVERTED_RESIDUAL:
-        macs, wide = block.macs / 1e6, -(-block.out_channels // _VECTOR) * _VECTOR / block.out_channels
-        moved_in, moved_out = inside * block.in_channels / 1e6, outside * block.out_channels / 1e6
-        return (
-            *(1, 1, 0, swish, 0),
-            *(0, 0, 0, 0, macs, macs * (wide - 1), 0, 0, moved_in, moved_out, moved_out * swish),
-            *(block.weight_bytes / 1e6, 0),
-        )
-    expand = inside * block.in_channels * mid / 1e6 if block.expands else 0.0
-    depthwise, project = outside * mid * kernel**2 / 1e6, outside * mid * block.out_channels / 1e6
-    waste = expand * (_padded(mid) / mid - 1) + project * (_padded(block.out_channels) / block.out_channels - 1)
-    moved_mid, moved_dw = inside * mid / 1e6, outside * mid / 1e6
-    return (
-        *(1, 2 + block.expands, block.se, swish * (1 + block.expands), block.residual),
-        *(expand, depthwise, depthwise * (kernel == 5), depthwise * (kernel == 7), project, waste),
-        *(moved_mid, moved_dw, inside * block.in_channels / 1e6, outside * block.out_channels / 1e6),
-        *(moved_mid * swish, block.weight_bytes / 1e6, moved_dw * block.se),
-    )
-
-
-def _padded(channels: int) -> int:
-    return -(-channels // _VECTOR) * _VECTOR
-
-
 @dataclass(frozen=True)
 class WorkModel:
     """Launches and work, added or overlapped.
 
     Attributes:
-        weights: ms for each unit of each feature, float64 [18], none negative.
+        weights: ms for each unit of each feature, float64 [26], none negative.
         overlapped: the greater of launches and work, rather than their sum.
         log_error: root mean square of log(measured / predicted) on input sizes left out of the fit.
         rows: blocks fitted to.
@@ -107,12 +74,12 @@ class WorkModel:
     rows: int
 
     def predict(self, design: Floats) -> Floats:
-        """Milliseconds, float64 [n], of features [n, 18]."""
+        """Milliseconds, float64 [n], of features [n, 26]."""
         if not self.overlapped:
             summed: Floats = design @ self.weights
             return summed
-        launches = design[:, :_LAUNCHES] @ self.weights[:_LAUNCHES]
-        greater: Floats = np.maximum(launches, design[:, _LAUNCHES:] @ self.weights[_LAUNCHES:])
+        launches = design[:, :LAUNCHES] @ self.weights[:LAUNCHES]
+        greater: Floats = np.maximum(launches, design[:, LAUNCHES:] @ self.weights[LAUNCHES:])
         return greater
 
 
@@ -177,8 +144,7 @@ def prior_model(device_class: str) -> ParametricModel:
     prior = PRIORS.get(device_class, PRIORS["cpu"])
     weights = np.zeros(features([_ANY_BLOCK]).shape[1])
     weights[1] = prior.ms_per_layer
-    for column in (5, 6, 9):  # MACs of expansion, depthwise and projection or any other convolution
-        weights[column] = 1.0 / prior.gmacs_per_s
+    weights[list(MACS_COLUMNS)] = 1.0 / prior.gmacs_per_s
     return ParametricModel(WorkModel(weights, False, PRIOR_LOG_ERROR, 0), source="prior")
 
 
@@ -195,9 +161,15 @@ def _best(design: Floats, ms: Floats, sides: NDArray[np.int64]) -> WorkModel:
     return WorkModel(_fit(design, ms, overlapped), overlapped, max(error, _LEAST_LOG_ERROR), len(ms))
 
 
-def _left_out_error(design: Floats, ms: Floats, sides: NDArray[np.int64], overlapped: bool) -> float:
+def folds_by_side(sides: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Fold of each row, int64 [n]: rows of one input side stay together, where there are three sides or more."""
     distinct, group = np.unique(sides, return_inverse=True)
-    group = group % _FOLDS if len(distinct) >= 3 else np.arange(len(ms)) % _FOLDS
+    folds: NDArray[np.int64] = (group if len(distinct) >= 3 else np.arange(len(sides))) % _FOLDS
+    return folds
+
+
+def _left_out_error(design: Floats, ms: Floats, sides: NDArray[np.int64], overlapped: bool) -> float:
+    group = folds_by_side(sides)
     logs = np.empty(len(ms))
     for fold in np.unique(group):
         out = group == fold
@@ -211,19 +183,19 @@ def _fit(design: Floats, ms: Floats, overlapped: bool) -> Floats:
     relative, ones = design / ms[:, None], np.ones(len(ms))
     if not overlapped:
         return nnls(relative, ones)
-    launch, work = relative[:, :_LAUNCHES], relative[:, _LAUNCHES:]
+    launch, work = relative[:, :LAUNCHES], relative[:, LAUNCHES:]
     weights = np.concatenate([nnls(launch, ones), nnls(work, ones)])
     best, least = weights, math.inf
     for _ in range(12):  # each row belongs to the greater part; refit both parts on their own rows
-        launches, working = launch @ weights[:_LAUNCHES], work @ weights[_LAUNCHES:]
+        launches, working = launch @ weights[:LAUNCHES], work @ weights[LAUNCHES:]
         loss = float(np.abs(np.maximum(launches, working) - 1).mean())
         if loss >= least - 1e-6:
             break
         best, least = weights, loss
         bound = working > launches
         weights = weights.copy()
-        if (~bound).sum() >= _LAUNCHES:
-            weights[:_LAUNCHES] = nnls(launch[~bound], ones[~bound])
-        if bound.sum() >= _LAUNCHES:
-            weights[_LAUNCHES:] = nnls(work[bound], ones[bound])
+        if (~bound).sum() >= LAUNCHES:
+            weights[:LAUNCHES] = nnls(launch[~bound], ones[~bound])
+        if bound.sum() >= LAUNCHES:
+            weights[LAUNCHES:] = nnls(work[bound], ones[bound])
     return best

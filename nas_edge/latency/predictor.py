@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.errors import ArchitectureError, TableError
-from nas_edge.latency.calibration import Calibration, fit_calibration, normal_quantile
-from nas_edge.latency.parametric import ParametricModel
+from nas_edge.latency.block_model import BlockModel
+from nas_edge.latency.interval import ASSUMED, ASSUMED_LOG_ERROR, JACKKNIFE, Costs, Interval
 from nas_edge.latency.plan import full_space
 from nas_edge.latency.pricing import Pricer
-from nas_edge.latency.table import LatencyTable
-from nas_edge.origin import OriginKind
-from nas_edge.spaces import BlockSpec, Population, SearchSpace, TermIndex, preset_names
+from nas_edge.latency.table import LatencyTable, NetworkEntry
+from nas_edge.spaces import BlockSpec, Population, SearchSpace, TermCosts, TermIndex, preset_names
+
+__all__ = ["ASSUMED", "ASSUMED_LOG_ERROR", "JACKKNIFE", "LatencyPrediction", "LatencyPredictor", "network_blocks"]
 
 Floats = NDArray[np.float64]
+NetworkBlocks = tuple[tuple[BlockSpec, ...], float]
 
-JACKKNIFE, ASSUMED = "jackknife+", "assumed"
-
-ASSUMED_LOG_ERROR: Mapping[OriginKind, float] = {
-    OriginKind.MEASURED: 0.12,
-    OriginKind.MEASURED_EMULATED: 0.12,
-    OriginKind.PUBLISHED: 0.20,
-    OriginKind.MODELLED: 0.30,
-}
-"""Standard deviation of log(whole network / plain sum) where a table has no whole networks: a stated prior.
-
-Plain sums measured beside whole networks were 3 to 11 % too high (ONNX Runtime, 224 and 32 px); two published tables
-of one phone model differ by 0.25 a block. `modelled`: tables carried over from another device.
-"""
-
-_CHUNK = 1 << 16
+_CHUNK = 1 << 13  # what is gathered for so many architectures stays in the cache
 _ENOUGH_OWN_NETWORKS = 3
 _NO_DRIFT = 0.1  # (1.5 % / 5 %)^2: error of one prediction over the usual drift between sittings
 
@@ -70,14 +58,11 @@ class LatencyPredictor:
         space: whose populations it prices; any restriction of the same template will do.
         num_classes: of the classifier.
         index: where each architecture's entries lie.
-        sum_ms: float64 [index.size], plain sums of the blocks of each entry.
+        costs: of each of the `index.size` entries.
         inexact_ms: float64 [index.size], their modelled part.
-        doubt_ms: float64 [index.size], the modelled part times the model's log error.
-        parameter_mb: float64 [index.size], weights in units of 2^20 bytes.
         missing: distinct blocks of the space that the table lacks.
         model: what priced them; None where nothing is missing.
-        calibration: None without whole networks.
-        calibrated_doubt: mean doubt (as a share) of the networks of the calibration.
+        interval_of: how sums become predictions.
         extra: (population, measured ms) of networks measured since, by `recalibrated`.
 
     """
@@ -86,21 +71,19 @@ class LatencyPredictor:
     space: SearchSpace
     num_classes: int
     index: TermIndex
-    sum_ms: Floats
+    costs: Costs
     inexact_ms: Floats
-    doubt_ms: Floats
-    parameter_mb: Floats
     missing: tuple[BlockSpec, ...]
-    model: ParametricModel | None
-    calibration: Calibration | None = None
-    calibrated_doubt: float = 0.0
+    model: BlockModel | None
+    interval_of: Interval
     extra: tuple[Population, Floats] | None = None
+    _works: dict[tuple[float, int], Floats] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(
         cls, table: LatencyTable, space: SearchSpace, num_classes: int, *, allow_modelled: bool = True
     ) -> LatencyPredictor:
-        """Build a predictor.
+        """Build a predictor; its intervals are about the table's own sitting until `later` is called.
 
         Args:
             table: of the target. One without blocks stands on a prior for `header.device["class"]`.
@@ -128,18 +111,16 @@ class LatencyPredictor:
         index = TermIndex.of(terms, len(space.genes))
         nothing = np.zeros(index.size)
         exact = all(prices[block].exact for block in blocks)
-        predictor = cls(
-            table,
-            space,
-            num_classes,
-            index,
+        costs = Costs(
             flat({block: prices[block].ms for block in blocks}),
-            nothing if exact else flat({b: 0.0 if prices[b].exact else prices[b].ms for b in blocks}),
             flat({block: prices[block].doubt_ms for block in blocks}) if pricer.missing else nothing,
             flat({block: block.weight_bytes / 2**20 for block in blocks}),
-            tuple(pricer.missing),
-            pricer.model,
         )
+        inexact = nothing if exact else flat({b: 0.0 if prices[b].exact else prices[b].ms for b in blocks})
+        predictor = cls(
+            table, space, num_classes, index, costs, inexact, tuple(pricer.missing), pricer.model,
+            Interval.assumed(table),
+        )  # fmt: skip
         return predictor._calibrated(pricer, None)
 
     def predict(self, population: Population, confidence: float = 0.9) -> LatencyPrediction:
@@ -153,8 +134,7 @@ class LatencyPredictor:
             ValueError: a confidence outside 0.5 to 1, 1 excluded.
 
         """
-        if not 0.5 <= confidence < 1:
-            raise ValueError(f"confidence must be at least 0.5 and below 1, not {confidence}")
+        check_confidence(confidence)
         starts = range(0, max(len(population), 1), _CHUNK)
         parts = [self._predict(population[start : start + _CHUNK], confidence) for start in starts]
         point, low, high, exact = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -164,15 +144,38 @@ class LatencyPredictor:
         """The point estimates alone, ms, float64 [n]."""
         return self.predict(population, 0.5).point
 
+    def later(self) -> LatencyPredictor:
+        """The same for another sitting than the table's: bounds widened by how far sittings differ on the device."""
+        return replace(self, interval_of=self.interval_of.later(self.table.header), _works={})
+
+    def additive(self, confidence: float) -> tuple[TermCosts, Callable[[Floats], Floats]]:
+        """The upper bound as `function(costs.sum(population))`: `function` nowhere falls, so extremes can be proven.
+
+        Args:
+            confidence: as of `predict`; 0.5 is the point.
+
+        Raises:
+            ValueError: a confidence outside 0.5 to 1, 1 excluded.
+
+        """
+        check_confidence(confidence)
+        side = int(confidence > 0.5)
+
+        def function(sums: Floats) -> Floats:
+            return self.interval_of.turned(sums, confidence, side)
+
+        return TermCosts(self.index, self._work(confidence, side)), function
+
     @property
     def interval(self) -> str:
         """`jackknife+` or `assumed`."""
-        return ASSUMED if self.calibration is None else JACKKNIFE
+        return self.interval_of.name
 
     @property
     def networks(self) -> int:
         """Whole networks behind the calibration."""
-        return self.calibration.networks if self.calibration else 0
+        calibration = self.interval_of.calibration
+        return calibration.networks if calibration else 0
 
     def recalibrated(self, population: Population, measured_ms: Floats) -> LatencyPredictor:
         """A predictor that knows these measured networks as well: the arrow back from the device to the search.
@@ -208,28 +211,35 @@ class LatencyPredictor:
 
     def _predict(self, population: Population, confidence: float) -> tuple[Floats, Floats, Floats, Floats]:
         at = self.index.locate(population)
-        sums = self.sum_ms[at].sum(axis=1)
         exact = np.ones(len(at))
         if self.inexact_ms.any():
+            sums = self.costs.sum_ms[at].sum(axis=1)
             exact -= self.inexact_ms[at].sum(axis=1) / np.maximum(sums, 1e-12)
-        megabytes = self.parameter_mb[at].sum(axis=1) if self.calibration else sums
-        point = self.calibration.point(sums, megabytes) if self.calibration else sums
+        work = self._work(0.5, 0)[at].sum(axis=1)
+        point = self.interval_of.turned(work, confidence, 0)
         if confidence == 0.5:
             return point, point, point, exact
-        doubt = self.doubt_ms[at].sum(axis=1) / np.maximum(sums, 1e-12) if self.missing else np.zeros(len(at))
-        z = normal_quantile(confidence)
-        if self.calibration:
-            low, high = self.calibration.bound(sums, megabytes, confidence)
-            # Residuals already hold the model's error as far as the calibration networks rest on it.
-            factor = np.exp(z * np.maximum(doubt - self.calibrated_doubt, 0.0))
-        else:
-            low, high = point, point
-            factor = np.exp(z * np.sqrt(ASSUMED_LOG_ERROR[self.table.header.origin.kind] ** 2 + doubt**2))
-        return point, np.minimum(low, point) / factor, np.maximum(high, point) * factor, exact
+        low, high = (self._bound(at, work, confidence, side) for side in (-1, 1))
+        return point, low, high, exact
+
+    def _bound(self, at: NDArray[np.int32], work: Floats, confidence: float, side: int) -> Floats:
+        own = self._work(confidence, side)
+        return self.interval_of.turned(work if own is self._work(0.5, 0) else own[at].sum(axis=1), confidence, side)
+
+    def _work(self, confidence: float, side: int) -> Floats:
+        """What each entry adds to the sum behind the point or a bound, float64 [index.size]."""
+        plain = (0.5, 0)
+        if plain not in self._works:
+            self._works[plain] = self.interval_of.work(self.costs, *plain)
+        same = self.interval_of.calibration is not None and not self.missing
+        key = plain if same or not side else (confidence, side)
+        if key not in self._works:
+            self._works[key] = self.interval_of.work(self.costs, confidence, side)
+        return self._works[key]
 
     def _calibrated(self, pricer: Pricer, extra: tuple[Population, Floats] | None) -> LatencyPredictor:
         """With the table's networks and the extra ones, if there are any."""
-        known = self._network_blocks()
+        known = network_blocks(self.table, self.table.calibration_networks(), self.space)
         weights = np.ones(len(known))
         lowered = [blocks for blocks, _ in known]
         measured = np.array([ms for _, ms in known], np.float64)
@@ -242,12 +252,8 @@ class LatencyPredictor:
             weights = np.concatenate([weights, np.full(len(extra[1]), each)])
         if not lowered:
             return self
-        prices = pricer.price(block for blocks in lowered for block in blocks)
-        sums = np.array([sum(prices[b].ms for b in blocks) for blocks in lowered])
-        doubts = np.array([sum(prices[b].doubt_ms for b in blocks) for blocks in lowered])
-        megabytes = np.array([sum(b.weight_bytes for b in blocks) / 2**20 for blocks in lowered])
-        calibration = fit_calibration(sums, megabytes, measured, weights)
-        return replace(self, calibration=calibration, calibrated_doubt=float((doubts / sums).mean()), extra=extra)
+        interval = Interval.calibrated(self.table.header, summed(pricer, lowered), measured, weights)
+        return replace(self, interval_of=interval, extra=extra, _works={})
 
     def _drift(self, population: Population, measured_ms: Floats) -> float:
         """How much slower the device was in another sitting, from networks measured there."""
@@ -256,22 +262,48 @@ class LatencyPredictor:
         # One network's prediction is off by some per cent itself: a tenth of a network's weight on no drift at all.
         return float(np.exp(np.median(logs) * len(logs) / (len(logs) + _NO_DRIFT)))
 
-    def _network_blocks(self) -> list[tuple[tuple[BlockSpec, ...], float]]:
-        """Blocks and ms of the table's calibration networks: of this space; of other known spaces where it has none."""
-        mine: list[tuple[tuple[BlockSpec, ...], float]] = []
-        others: list[tuple[tuple[BlockSpec, ...], float]] = []
-        for network in self.table.calibration_networks():
-            own = network.space == self.space.name
-            if not own and network.space not in preset_names():
-                continue
-            space = self.space if own else SearchSpace.named(network.space)
-            try:
-                row = space.from_json(network.arch)
-            except ArchitectureError:
-                continue  # a space of this name with other resolutions or depths: not one of its points
-            blocks = space.lower(row, network.num_classes, self.table.header.precision)
-            (mine if own else others).append((blocks, network.ms))
-        return mine if len(mine) >= _ENOUGH_OWN_NETWORKS else mine + others
+
+def check_confidence(confidence: float) -> None:
+    """Raise ValueError for a confidence outside 0.5 to 1, 1 excluded."""
+    if not 0.5 <= confidence < 1:
+        raise ValueError(f"confidence must be at least 0.5 and below 1, not {confidence}")
+
+
+def summed(pricer: Pricer, networks: Sequence[Sequence[BlockSpec]]) -> Costs:
+    """Costs of whole networks, each a list of blocks. Raises TableError as `Pricer.price`."""
+    prices = pricer.price(block for blocks in networks for block in blocks)
+    return Costs(
+        np.array([sum(prices[b].ms for b in blocks) for blocks in networks]),
+        np.array([sum(prices[b].doubt_ms for b in blocks) for blocks in networks]),
+        np.array([sum(b.weight_bytes for b in blocks) / 2**20 for blocks in networks]),
+    )
+
+
+def network_blocks(
+    table: LatencyTable, networks: Sequence[NetworkEntry], about: SearchSpace | None = None
+) -> list[NetworkBlocks]:
+    """Blocks and ms of whole networks of a table.
+
+    Args:
+        table: whose precision the blocks get.
+        networks: some of its networks; those of spaces that are neither `about` nor a preset are left out.
+        about: of this space alone, where it has three networks or more; None takes all.
+
+    """
+    mine: list[NetworkBlocks] = []
+    others: list[NetworkBlocks] = []
+    for network in networks:
+        own = about is not None and network.space == about.name
+        if not own and network.space not in preset_names():
+            continue
+        space = about if own and about is not None else SearchSpace.named(network.space)
+        try:
+            row = space.from_json(network.arch)
+        except ArchitectureError:
+            continue  # a space of this name with other resolutions or depths: not one of its points
+        blocks = space.lower(row, network.num_classes, table.header.precision)
+        (mine if own else others).append((blocks, network.ms))
+    return mine if len(mine) >= _ENOUGH_OWN_NETWORKS else mine + others
 
 
 def _lacks(table: LatencyTable, space: SearchSpace, missing: Sequence[BlockSpec], total: int) -> str:

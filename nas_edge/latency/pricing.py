@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from nas_edge.errors import TableError
-from nas_edge.latency.parametric import ParametricModel, fit_parametric, prior_model
-from nas_edge.latency.table import LatencyTable
+from nas_edge.latency.block_model import BlockModel, fit_block_model
+from nas_edge.latency.prior import header_prior
+from nas_edge.latency.table import BlockEntry, LatencyTable
 from nas_edge.origin import OriginKind
 from nas_edge.spaces import BlockSpec
 
@@ -17,7 +20,7 @@ class Price:
     """Price of one block.
 
     Attributes:
-        ms: of a run.
+        ms: of a run (of an energy table's pricer: mJ).
         exact: from an entry of the table that was not itself modelled.
         doubt_ms: `ms` times the log error of the model, 0 for an entry.
 
@@ -28,6 +31,11 @@ class Price:
     doubt_ms: float
 
 
+def entry_ms(entry: BlockEntry) -> float | None:
+    """The figure that latency is made of."""
+    return entry.ms
+
+
 @dataclass
 class Pricer:
     """Prices blocks from one table, each once; the model is fitted when first needed.
@@ -36,12 +44,14 @@ class Pricer:
         table: where prices come from.
         missing: blocks that the table lacked so far, in the order asked for.
         model: what priced them.
+        figure: of an entry what is priced, None where the entry lacks it; milliseconds by default.
 
     """
 
     table: LatencyTable
     missing: list[BlockSpec] = field(default_factory=list)
-    model: ParametricModel | None = None
+    model: BlockModel | None = None
+    figure: Callable[[BlockEntry], float | None] = entry_ms
     _known: dict[BlockSpec, Price] = field(default_factory=dict, repr=False)
 
     def price(self, blocks: Iterable[BlockSpec]) -> dict[BlockSpec, Price]:
@@ -56,21 +66,23 @@ class Pricer:
             if block in self._known:
                 continue
             entry = self.table.find(block)
-            if entry is None:
+            figure = None if entry is None else self.figure(entry)
+            if entry is None or figure is None:
                 lacking.append(block)
             else:
-                self._known[block] = Price(entry.ms, entry.origin is not OriginKind.MODELLED, 0.0)
+                self._known[block] = Price(figure, entry.origin is not OriginKind.MODELLED, 0.0)
         lacking = list(dict.fromkeys(lacking))
         if lacking:
             self.model = self.model or self._fit()
-            for block, ms in zip(lacking, self.model.predict(lacking), strict=True):
-                self._known[block] = Price(float(ms), False, float(ms) * self.model.log_error(block.kind))
+            for block, ms, error in zip(lacking, *self.model.predict(lacking), strict=True):
+                self._known[block] = Price(float(ms), False, float(ms) * float(error))
             self.missing += lacking
         return self._known
 
-    def _fit(self) -> ParametricModel:
-        measured = {block: entry.ms for block, entry in self.table.blocks.items()}
-        model = fit_parametric(measured)
+    def _fit(self) -> BlockModel:
+        figures = {block: self.figure(entry) for block, entry in self.table.blocks.items()}
+        measured = {block: figure for block, figure in figures.items() if figure is not None}
+        model = fit_block_model(measured)
         if model is not None:
             return model
         header = self.table.header
@@ -79,4 +91,12 @@ class Pricer:
                 f"{header.describe()}: {len(measured)} blocks are too few to model those it lacks; "
                 "measure a table of the space"
             )
-        return prior_model(str(header.device.get("class", "cpu")))
+        return BlockModel(header_prior(header))
+
+
+def header_figure(values: Mapping[str, Any], key: str, default: float) -> float:
+    """A figure of one of a header's mappings. Raises TableError where it is not a finite number of at least 0."""
+    value = values.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise TableError(f"table.yaml: {key} = {value!r} is not a finite number of at least 0")
+    return float(value)

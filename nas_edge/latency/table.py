@@ -108,6 +108,11 @@ class TableHeader:
             later is comparable while the kernel is near it. None where there was no such kernel.
         space: name, classes and resolutions that were measured, as plain data.
         figures: what `check` found: errors on the hold-out networks.
+        prior: what stands in for blocks that the table lacks and cannot be modelled from its rows: see `prior.py`.
+        sittings: how far two sittings on this device differ, as `drift.sitting_drift` makes it: `log_error` (standard
+            deviation of the logarithm of one network's time in another sitting), `networks`, `sittings`.
+        transfer: of a table carried over from another device, what the carrying did to the interval: `optimism` (by how
+            much the logarithms of left-out ratios come out too small).
         sources, notes: of figures that somebody else measured, and what a user should know.
 
     """
@@ -127,6 +132,9 @@ class TableHeader:
     reference_quiet_ms: float | None = None
     space: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
+    sittings: Mapping[str, Any] = field(default_factory=dict)
+    prior: Mapping[str, Any] = field(default_factory=dict)
+    transfer: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
 

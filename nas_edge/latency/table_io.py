@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from nas_edge.errors import ConfigError, FormatError, NasEdgeError, TableError
 from nas_edge.files import make_directory, parse_yaml, read_text, write_text, write_yaml, yaml_line
+from nas_edge.latency.prior import NetworkPrior
 from nas_edge.latency.table import BlockEntry, LatencyTable, NetworkEntry, Role, Source, TableHeader
 from nas_edge.origin import Origin, OriginKind
 from nas_edge.spaces import BlockSpec, Precision
@@ -28,7 +29,7 @@ _NETWORK_COLUMNS = (
 )  # fmt: skip
 _HEADER_TEXTS = ("target", "runtime", "runtime_version", "regime", "statistic")
 _HEADER_COUNTS = ("threads", "batch")
-_HEADER_MAPPINGS = ("protocol", "device", "state", "space", "figures")
+_HEADER_MAPPINGS = ("protocol", "device", "state", "space", "figures", "sittings", "prior", "transfer")
 _HEADER_KEYS = {
     "format", *_HEADER_TEXTS, *_HEADER_COUNTS, *_HEADER_MAPPINGS, "precision", "origin", "rows", "reference_quiet_ms",
     "sources", "notes",
@@ -213,6 +214,11 @@ def read_header(path: Path) -> tuple[TableHeader, dict[str, int]]:
         notes = tuple(str(note) for note in data.get("notes", ()))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{path}: origin, precision, sources or notes do not fit ({error})") from None
+    if data.get("prior"):
+        try:
+            NetworkPrior.from_json(data["prior"])
+        except TableError as error:
+            raise fail("prior", str(error)) from None
     keys = (*_HEADER_TEXTS, *_HEADER_COUNTS, *_HEADER_MAPPINGS, "reference_quiet_ms")
     plain = {key: data[key] for key in keys if key in data}
     try:
