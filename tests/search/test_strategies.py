@@ -1,3 +1,6 @@
+from importlib import import_module
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -35,6 +38,8 @@ class TestExhaustive(StrategyContract):
 
 
 def test_every_registered_strategy_passes_the_contract():
+    for path in (Path(__file__).parent / "strategies").glob("test_*.py"):
+        import_module(f"tests.search.strategies.{path.stem}")
     tested = {contract.name for contract in StrategyContract.__subclasses__()}
     assert tested == set(strategy_names())
 

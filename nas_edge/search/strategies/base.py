@@ -60,6 +60,9 @@ _BUILT_IN = {
     "evolution": "nas_edge.search.strategies.evolution",
     "random": "nas_edge.search.strategies.random",
     "exhaustive": "nas_edge.search.strategies.exhaustive",
+    "aging": "nas_edge.search.strategies.aging",
+    "nsga2": "nas_edge.search.strategies.nsga2",
+    "local": "nas_edge.search.strategies.local",
 }
 _ENTRIES: dict[str, StrategyEntry] = {}
 
