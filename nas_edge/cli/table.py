@@ -1,4 +1,4 @@
-"""`nas-edge table measure|show|check|predict`."""
+"""`nas-edge table measure|show|check|predict`; the other table commands register themselves here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nas_edge.cli import table_compare, table_import
 from nas_edge.cli.common import (
     DebugOption,
     JsonOption,
@@ -18,6 +19,8 @@ from nas_edge.cli.common import (
 )
 
 app = typer.Typer(help="Latency tables: what devices were measured to do.", no_args_is_help=True, rich_markup_mode=None)
+for _commands in (table_import, table_compare):
+    _commands.register(app)
 
 TargetOption = Annotated[str, typer.Option("--target", help="Name of 'nas-edge targets list', or a YAML file.")]
 SpaceOption = Annotated[str | None, typer.Option("--space", help="Preset or YAML file; default: the bundle's.")]
@@ -60,17 +63,19 @@ def measure(
     return report.exit_code
 
 
-@app.command("show", epilog="Example: nas-edge table show --target jetson")
+@app.command("show", epilog="Example: nas-edge table show --target jetson --space ofa-mbv3-w1.2 --classes 1000")
 def show(
     table: TableArgument = None,
     target: Annotated[str | None, typer.Option("--target", help="Its table; default: local.")] = None,
+    space: Annotated[str | None, typer.Option("--space", help="To be covered; default: the table's.")] = None,
+    classes: Annotated[int | None, typer.Option("--classes", min=2, help="Outputs; default: the table's.")] = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
     """Show what a table holds, where it comes from and how far it can be trusted."""
-    from nas_edge.pipeline.tables.commands import show_command
+    from nas_edge.pipeline.tables.showing import show_command
 
-    report = show_command(table, target)
+    report = show_command(table, target, space, classes)
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code
 
@@ -84,8 +89,11 @@ def check(
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
-    """Check a table: schema, coverage, outliers, error on the networks held out. Exit code 1: not fit to be shared."""
-    from nas_edge.pipeline.tables.commands import check_command
+    """Check a table: schema, coverage, outliers, rows copied from elsewhere, error on the networks held out.
+
+    Exit code 1: not fit to be shared.
+    """
+    from nas_edge.pipeline.tables.showing import check_command
 
     report = check_command(table, target, space, classes)
     emit(json_output, report.to_json(), report.lines())

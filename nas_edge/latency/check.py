@@ -1,8 +1,9 @@
-"""Is a table any good? Coverage of a space, error on hold-out networks, odd entries: the gate for shared tables."""
+"""Is a table any good? Coverage, error on hold-out networks, odd and foreign entries: the gate for shared tables."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,14 @@ from nas_edge.errors import ArchitectureError
 from nas_edge.latency.parametric import fit_parametric
 from nas_edge.latency.plan import distinct_blocks
 from nas_edge.latency.predictor import LatencyPredictor
+from nas_edge.latency.suspicious import Contaminated, Monotony, contaminated, describe_block, equal_figures, monotony
 from nas_edge.latency.table import LatencyTable, canonical
-from nas_edge.spaces import BlockSpec, Kind, SearchSpace
+from nas_edge.spaces import BlockSpec, SearchSpace
 
 _ODD_SIGMAS, _ODD_LEAST = 5.0, math.log(2.0)
 _CONTRADICTION = 1.25
 _LEAST_COVERAGE = 0.5
+_MOST_FOREIGN = 0.01  # a row or two that somebody copied spoil no table; they are listed
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,9 @@ class TableReport:
         needed: distinct blocks of that space.
         missing: those that the table lacks.
         holdout: error on the hold-out networks, None without.
-        odd: entries far from what their like take, in words.
+        odd: entries far from what their like take, and groups with equal figures, in words.
+        foreign: entries that seem to be another table's.
+        kernels, widths: whether blocks take the longer the larger their kernel, the more their middle channels.
         problems: what makes the table unfit to be shared.
 
     """
@@ -81,6 +86,9 @@ class TableReport:
     holdout: HoldoutError | None
     odd: tuple[str, ...]
     problems: tuple[str, ...]
+    foreign: tuple[Contaminated, ...]
+    kernels: Monotony
+    widths: Monotony
 
     @property
     def ok(self) -> bool:
@@ -104,12 +112,20 @@ class TableReport:
             "missing_blocks": len(self.missing),
             "holdout": None if self.holdout is None else self.holdout.to_json(),
             "odd": list(self.odd),
+            "contaminated": [row.describe() for row in self.foreign],
+            "kernel_groups": {"groups": self.kernels.groups, "falling": self.kernels.falling},
+            "width_groups": {"groups": self.widths.groups, "falling": self.widths.falling},
             "problems": list(self.problems),
         }
 
 
 def check_table(
-    table: LatencyTable, space: SearchSpace | None = None, num_classes: int = 0, *, worst_mape_percent: float = 10.0
+    table: LatencyTable,
+    space: SearchSpace | None = None,
+    num_classes: int = 0,
+    *,
+    worst_mape_percent: float = 10.0,
+    known: Mapping[str, LatencyTable] | None = None,
 ) -> TableReport:
     """Check a table that was read (its figures are then positive and finite already).
 
@@ -118,6 +134,7 @@ def check_table(
         space: also checks coverage of this space, and the error on hold-out networks of it.
         num_classes: of the classifier, with `space`.
         worst_mape_percent: of the hold-out networks, above which the table is unfit.
+        known: other tables by name, whose figures this one should not hold.
 
     """
     missing: tuple[BlockSpec, ...] = ()
@@ -132,9 +149,17 @@ def check_table(
         holdout = holdout_error(table, space, num_classes)
         if holdout is not None and holdout.mape_percent > worst_mape_percent:
             problems.append(f"hold-out networks are mispredicted by {holdout.mape_percent:.1f} % on average")
+    foreign = contaminated(table, known)
+    if len(foreign) > _MOST_FOREIGN * len(table.blocks):
+        problems.append(f"{len(foreign)} entries seem to be another table's; the first: {foreign[0].describe()}")
+    equal = tuple(
+        f"{describe_block(group[0])} and {len(group) - 1} more take {table.blocks[group[0]].ms:.6g} ms to every digit"
+        for group in equal_figures(table)
+    )
     return TableReport(
         len(table.blocks), len(table.calibration_networks()), len(table.holdout_networks()),
-        space.name if space else "", needed, missing, holdout, _odd(table), tuple(problems),
+        space.name if space else "", needed, missing, holdout, (*_odd(table), *equal), tuple(problems), foreign,
+        monotony(table), monotony(table, "mid_channels"),
     )  # fmt: skip
 
 
@@ -174,14 +199,6 @@ def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
     last = np.cumsum(counts)
     mean_rank: NDArray[np.float64] = (last - (counts - 1) / 2.0)[inverse]
     return mean_rank
-
-
-def describe_block(block: BlockSpec) -> str:
-    """One block in a few words: "inverted_residual 56x56x24 -> 40, k5 s2 mid 144"."""
-    text = f"{block.kind} {block.height}x{block.width}x{block.in_channels} -> {block.out_channels}"
-    if block.kind is Kind.INVERTED_RESIDUAL:
-        text += f", k{block.kernel} s{block.stride} mid {block.mid_channels}{' se' if block.se else ''}"
-    return text
 
 
 def _contradictions(table: LatencyTable) -> list[str]:

@@ -1,4 +1,4 @@
-"""A prior for a device of which only whole networks were ever published: launches and MACs, fitted to a handful of them.
+"""A prior for a device of which only whole networks were published: launches and MACs, fitted to a handful of them.
 
 A table's header holds it as plain data, and the predictor uses it where the table has no blocks to learn from:
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 RUNTIME_LOG_ERROR = 0.39
-"""What another runtime changes: root mean square of log(PyTorch Mobile / TFLite), 41 mobile networks on 11 cores of five
-phones, one thread, float (github.com/qed-usc/mobile-ml-benchmark at 40ba833a)."""
+"""What another runtime changes: root mean square of log(PyTorch Mobile / TFLite), 41 mobile networks on 11 cores of
+five phones, one thread, float (github.com/qed-usc/mobile-ml-benchmark at 40ba833a)."""
 
 FITTED = "prior fitted to whole networks"
 _LEAST_NETWORKS = 3

@@ -1,4 +1,4 @@
-"""What `nas-edge table measure|show|check|predict` do and say."""
+"""What `nas-edge table measure|predict` do and say, and what all table commands share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import ConfigError, SpaceError
 from nas_edge.pipeline.bundle import EMBEDDED, load_bundle
-from nas_edge.pipeline.tables.finding import FoundTable, load_table_for, table_path
+from nas_edge.pipeline.tables.describing import prediction_origin, table_share
+from nas_edge.pipeline.tables.finding import load_table_for, table_path
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import SearchSpace
@@ -98,75 +99,6 @@ def measure_command(
     return TableReport(data, lines)
 
 
-def show_command(name: str | None, target: str | None) -> TableReport:
-    """The header of a table and what it holds. Raises UnknownNameError, FormatError, ConfigError."""
-    table, path, notes = _table(name, target)
-    header = table.header
-    rows = {
-        "table": str(path or "made up on the spot"),
-        "for": header.describe(),
-        "origin": header.origin.describe(this_machine()),
-        "blocks": str(len(table.blocks)),
-        "networks": f"{len(table.calibration_networks())} for calibration, {len(table.holdout_networks())} held out",
-        "space": ", ".join(f"{key} {value}" for key, value in header.space.items()),
-        "sources": "; ".join(f"{s.name} {s.url} (licence: {s.licence})" for s in header.sources),
-        **{f"note {i}": text for i, text in enumerate((*header.notes, *notes), 1)},
-    }
-    holdout = header.figures.get("holdout")
-    if holdout:
-        rows["hold-out"] = f"error {holdout['mape_percent']:.1f} %, Spearman {holdout['spearman']:.3f}"
-    data = {
-        "table": str(path) if path else None,
-        "target": header.target,
-        "runtime": header.runtime,
-        "runtime_version": header.runtime_version,
-        "precision": header.precision.value,
-        "threads": header.threads,
-        "regime": header.regime,
-        "statistic": header.statistic,
-        "origin": header.origin.to_json(),
-        "blocks": len(table.blocks),
-        "networks": len(table.networks),
-        "figures": dict(header.figures),
-        "notes": [*header.notes, *notes],
-    }
-    return TableReport(data, [f"{key:10} {value}" for key, value in rows.items() if value])
-
-
-def check_command(name: str | None, target: str | None, space: str | None, num_classes: int | None) -> TableReport:
-    """Check a table: schema (by reading it), coverage, outliers, hold-out error. Exit code 1 where it is unfit.
-
-    Raises:
-        UnknownNameError: no such table. FormatError, ConfigError, TableError: damaged (file and line).
-
-    """
-    from nas_edge.latency.check import check_table, describe_block
-
-    table, path, _ = _table(name, target)
-    own = table.header.space
-    wanted = space or own.get("name")
-    classes = num_classes or own.get("num_classes")
-    about = SearchSpace.named(str(wanted)) if wanted and classes else None
-    if about is not None and space is None and own.get("resolutions"):
-        about = about.restrict(resolutions=own["resolutions"])
-    report = check_table(table, about, int(classes or 0))
-    lines = [
-        f"table      {path}",
-        f"blocks     {report.blocks}",
-        f"networks   {report.calibration_networks} for calibration, {report.holdout_networks} held out",
-    ]
-    if about is not None:
-        lines.append(f"coverage   {report.coverage:.1%} of the {report.needed} blocks of {report.space}")
-        lines += [f"missing    {describe_block(block)}" for block in report.missing[:5]]
-    if report.holdout is not None:
-        error = report.holdout
-        lines.append(f"hold-out   error {error.mape_percent:.1f} %, Spearman {error.spearman:.3f}")
-    lines += [f"odd        {text}" for text in report.odd[:10]]
-    lines += [f"PROBLEM    {text}" for text in report.problems]
-    lines.append("fit to be shared" if report.ok else "not fit to be shared")
-    return TableReport({"table": str(path), **report.to_json()}, lines, 0 if report.ok else 1)
-
-
 def predict_command(
     target: str, arch: Path, space: str | None, num_classes: int | None, bundle: str, confidence: float
 ) -> TableReport:
@@ -210,25 +142,13 @@ def predict_command(
     return TableReport(data, lines)
 
 
-def this_machine() -> str:
-    """Identity of the machine at hand, to tell its figures from those of others of its kind."""
-    from nas_edge.devices.fingerprint import local_fingerprint
+def named_table(name: str | None, target: str | None) -> tuple[LatencyTable, Path | None, tuple[str, ...]]:
+    """A table by name or directory, else the target's (by default `local`); its directory, and what to know of it.
 
-    return local_fingerprint().machine
+    Raises:
+        UnknownNameError: no such table or target. FormatError, ConfigError, TableError: damaged (file and line).
 
-
-def prediction_origin(found: FoundTable, exact_share: float) -> str:
-    """What a predicted figure may be called: the table's origin where it rests on the table alone, else modelled."""
-    return found.table.header.origin.kind.value if exact_share > 0.999 else "modelled"
-
-
-def table_share(found: FoundTable, exact_share: float) -> str:
-    """How much of a prediction rests on table and on model, in words."""
-    origin = found.table.header.origin.kind.value
-    return f"table ({found.table.header.describe()}; {origin}) {exact_share:.0%}, model {1 - exact_share:.0%}"
-
-
-def _table(name: str | None, target: str | None) -> tuple[LatencyTable, Path | None, tuple[str, ...]]:
+    """
     from nas_edge.latency import read_table
 
     if name is not None:

@@ -89,9 +89,28 @@ def nearest_table(wanted: Wanted) -> Path | None:
     headers: dict[Path, TableHeader] = {}
     for path in all_tables():
         with contextlib.suppress(NasEdgeError):  # another device's damaged table is not this device's trouble
-            headers[path] = read_header(path / HEADER_FILE)[0]
+            header, rows = read_header(path / HEADER_FILE)
+            if rows["blocks"]:  # a prior made of networks is its own device's alone
+                headers[path] = header
     closest = nearest(headers, wanted)
     return closest if closest is not None and distance(headers[closest], wanted) < _ANOTHER_CLASS else None
+
+
+def known_tables(path: Path | None, header: TableHeader) -> dict[str, LatencyTable]:
+    """The other tables at hand by name, to tell figures that were copied from them; those of one's own target left out.
+
+    Args:
+        path: directory of the table in question.
+        header: of that table.
+
+    """
+    found: dict[str, LatencyTable] = {}
+    for other in all_tables():
+        own = other.parent.name == header.target or (path is not None and other.resolve() == path.resolve())
+        with contextlib.suppress(NasEdgeError):  # a damaged table says nothing about this one
+            if not own:
+                found[f"{other.parent.name}/{other.name}"] = read_table(other)
+    return found
 
 
 def table_path(name: str) -> Path:
