@@ -12,7 +12,12 @@ _NUMBER = re.compile(r"\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-
 _LATENCY_MS = {"us": 1e-3, "µs": 1e-3, "μs": 1e-3, "ms": 1.0, "s": 1e3}
 _BYTES = {"b": 1.0, "kb": 1024.0, "kib": 1024.0, "mb": 2.0**20, "mib": 2.0**20, "gb": 2.0**30, "gib": 2.0**30}
 _COUNT = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
+_ENERGY_MJ = {"uj": 1e-3, "µj": 1e-3, "μj": 1e-3, "mj": 1.0, "j": 1e3}
+_SHARE = {"": 1.0, "%": 0.01}
+_LIMIT = re.compile(r"\s*([A-Za-z_][\w.@-]*)\s*(<=|>=)\s*(.+?)\s*\Z")
 _DURATION_S = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# "b" is bytes here and "m" a million: what bounds a network is counted in these.
+_ANY_UNIT = {**_COUNT, **_LATENCY_MS, **_ENERGY_MJ, **_BYTES, "%": 0.01}
 
 
 def _parse(text: str, scale: dict[str, float], what: str, example: str) -> float:
@@ -52,6 +57,33 @@ def parse_count(text: str, what: str = "count") -> float:
 def parse_duration_s(text: str) -> float:
     """ "1h" -> 3600, "20min" -> 1200 (seconds). Raises QuantityError."""
     return _parse(text, _DURATION_S, "duration", "1h, 20min or 90s")
+
+
+def parse_energy_mj(text: str) -> float:
+    """ "300mJ" -> 300.0, "0.3J" -> 300.0, "500uJ" -> 0.5 (millijoules). Raises QuantityError."""
+    return _parse(text, _ENERGY_MJ, "energy", "300mJ or 0.3J")
+
+
+def parse_share(text: str, what: str = "share") -> float:
+    """ "92%" -> 0.92, "0.92" -> 0.92. Raises QuantityError outside 0 to 1."""
+    value = _parse(text, _SHARE, what, "92% or 0.92")
+    if value > 1:
+        raise QuantityError(f"{what} {text!r} is more than 100 %; write it like 92% or 0.92")
+    return value
+
+
+def parse_limit(text: str) -> tuple[str, str, float]:
+    """ "flops<=100M" -> ("flops", "<=", 1e8): a bound on a metric; units of latency, size, energy, %, k, M, G.
+
+    Raises:
+        QuantityError: not of that form.
+
+    """
+    match = _LIMIT.match(text)
+    if not match:
+        raise QuantityError(f"limit {text!r} is not a bound; write it like 'flops<=100M' or 'accuracy>=92%'")
+    value = _parse(match[3], _ANY_UNIT, f"limit on {match[1]}", "100M, 20ms, 64KB or 92%")
+    return match[1], match[2], value
 
 
 def format_ms(ms: float) -> str:

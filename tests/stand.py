@@ -71,6 +71,7 @@ class FakeBench:
         precision: str,
         progress: Progress = silent,
         reference_quiet_ms: float | None = None,
+        journal: Path | None = None,
     ) -> dict[str, Measurement]:
         """Times that are the same on every machine."""
         self.timed.append(tuple(models))

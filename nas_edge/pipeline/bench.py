@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from nas_edge.devices import Device, LocalDevice
 from nas_edge.errors import DeviceError
@@ -43,6 +44,7 @@ class Bench:
         precision: str,
         progress: Progress = silent,
         reference_quiet_ms: float | None = None,
+        journal: Path | None = None,
     ) -> dict[str, Measurement]:
         """Time all models in one sitting.
 
@@ -52,6 +54,7 @@ class Bench:
             precision: handed to the runtime.
             progress: told how far it is.
             reference_quiet_ms: the reference kernel's quiet value, if a table of this machine has it.
+            journal: a file that every visit is appended to; visits that it holds count.
 
         Raises:
             MeasurementError, DeviceError: as `profiling.measure_many`.
@@ -59,7 +62,7 @@ class Bench:
         """
         items = [WorkItem(name, model) for name, model in models.items()]
         return measure_many(
-            items, self.runtime, self.device, protocol, precision, self.target.threads, None, progress,
+            items, self.runtime, self.device, protocol, precision, self.target.threads, journal, progress,
             reference_quiet_ms=reference_quiet_ms,
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas_edge.errors import FormatError, UnknownNameError
+from nas_edge.errors import ConfigError, FormatError, UnknownNameError
 from nas_edge.files import read_described, read_yaml
 from nas_edge.resources import roots
 from nas_edge.spaces import SearchSpace, Template
@@ -29,6 +29,11 @@ WEIGHTS, SPACE, ACCURACY, PREDICTOR, CALIBRATION, HEADER = (
     "calibration.zip",
     "bundle.yaml",
 )
+
+
+def predictor_file(precision: str) -> str:
+    """Name of a bundle's accuracy predictor of a precision."""
+    return PREDICTOR if precision == "fp32" else f"{Path(PREDICTOR).stem}-{precision}{Path(PREDICTOR).suffix}"
 
 
 @dataclass(frozen=True)
@@ -70,11 +75,25 @@ class Bundle:
         """The space over the template."""
         return SearchSpace(self.template)
 
-    def accuracy_predictor(self) -> AccuracyPredictor:
-        """The predictor fitted to this bundle's measured subnets. Raises FormatError."""
+    def accuracy_predictor(self, precision: str = "fp32") -> AccuracyPredictor:
+        """The predictor fitted to this bundle's subnets as measured in a precision: fp32 never stands for another.
+
+        Raises:
+            FormatError: damaged, or of another precision. ConfigError: no subnets were measured in that precision.
+
+        """
         from nas_edge.accuracy.predictor import AccuracyPredictor
 
-        return AccuracyPredictor.read(self.path / PREDICTOR, self.space)
+        path = self.path / predictor_file(precision)
+        if precision != "fp32" and not path.is_file():
+            raise ConfigError(
+                f"bundle {self.name!r} has no accuracy measured in {precision}; "
+                f"'nas-edge evaluate --bundle {self.path} --measure {precision}' measures it"
+            )
+        predictor = AccuracyPredictor.read(path, self.space)
+        if predictor.precision != precision:
+            raise FormatError(f"{path}: predicts accuracy in {predictor.precision}, not {precision}")
+        return predictor
 
     def supernet(self) -> Supernet:
         """The network with its weights (imports torch). Raises FormatError."""

@@ -10,6 +10,7 @@ from nas_edge.errors import ConfigError, UnknownNameError
 from nas_edge.pipeline.bundle import Bundle, load_bundle
 from nas_edge.pipeline.running.directory import load_run
 from nas_edge.progress import Progress, silent
+from nas_edge.spaces import Precision
 from nas_edge.units import format_count
 
 if TYPE_CHECKING:
@@ -121,11 +122,11 @@ def evaluate_flow(
     )  # fmt: skip
 
 
-def accuracy_of(net: StaticNet, bundle: Bundle, split: Any) -> Evaluation:
-    """Answers of a network for the images of a split (`data.Split`), plain view."""
+def accuracy_of(net: StaticNet, bundle: Bundle, split: Any, precision: Precision = Precision.FP32) -> Evaluation:
+    """Answers of a network in a precision for the images of a split (`data.Split`), plain view."""
     from nas_edge.pipeline.networks import bundle_evaluator
 
-    return bundle_evaluator(bundle).evaluate(net, net.resolution, split)
+    return bundle_evaluator(bundle).evaluate(net, net.resolution, split, precision=precision)
 
 
 def _network(subject: str, arch: str | None) -> tuple[StaticNet, Bundle, Population, bool]:

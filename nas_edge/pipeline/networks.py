@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas_edge.errors import ExportError
 from nas_edge.pipeline.bundle import CALIBRATION, HEADER, Bundle, load_bundle
 from nas_edge.pipeline.running.directory import Run
 from nas_edge.spaces import Population
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from nas_edge.data import Dataset, Preprocess
     from nas_edge.progress import Progress
     from nas_edge.supernet.static import StaticNet
-    from nas_edge.training.evaluate import Evaluator
+    from nas_edge.training.evaluate import Evaluator, View
 
 FINETUNED = "finetuned.safetensors"
 
@@ -54,6 +55,16 @@ def bundle_evaluator(bundle: Bundle) -> Evaluator:
     return Evaluator(read_calibration(bundle.path / CALIBRATION), bundle_preprocess(bundle))
 
 
+def bundle_views(bundle: Bundle) -> tuple[View, ...]:
+    """The fixed views of each image under which the bundle's subnets were measured."""
+    from nas_edge.training.evaluate import fixed_views
+    from nas_edge.training.recipe import Recipe
+
+    augmentation = Recipe.from_dict(bundle.header.get("recipe", {})).augmentation
+    count = int(bundle.header.get("figures", {}).get("views", 1))
+    return fixed_views(count, augmentation.horizontal_flip, augmentation.vertical_flip)
+
+
 def subnet_of_bundle(bundle: Bundle, arch: Population, evaluator: Evaluator | None = None) -> StaticNet:
     """One architecture (int8 [genes]) with inherited weights, recalibrated, in evaluation mode."""
     return (evaluator or bundle_evaluator(bundle)).recalibrated(bundle.supernet(), arch)
@@ -75,6 +86,25 @@ def subnet_of_run(run: Run) -> tuple[StaticNet, Bundle, Population]:
     net = bundle.supernet().extract(arch)
     load_weights(net, weights)
     return net.eval(), bundle, arch
+
+
+def deployed_model(net: StaticNet, bundle: Bundle, precision: str) -> bytes:
+    """A recalibrated network as the file that is deployed, batch 1; in int8 with ranges of the calibration images.
+
+    Raises:
+        ExportError: a precision that networks are not exported in.
+    """
+    from nas_edge.export.onnx_file import build_model
+
+    if precision == "fp32":
+        return build_model(net, classes=bundle.classes)
+    if precision == "int8":
+        from nas_edge.training.answers import int8_model
+
+        evaluator = bundle_evaluator(bundle)
+        model = int8_model(net, evaluator.calibration_batches(net.resolution), evaluator.form)
+        return bytes(model.SerializeToString(deterministic=True))
+    raise ExportError(f"networks are deployed in fp32 or int8, not {precision}")
 
 
 def finetuned(path: Path) -> bool:

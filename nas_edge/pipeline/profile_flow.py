@@ -132,7 +132,7 @@ def profile_flow(
 
     """
     from nas_edge.pipeline.bench import open_bench, protocol_for
-    from nas_edge.pipeline.tables.commands import this_machine
+    from nas_edge.pipeline.tables.describing import this_machine
 
     run = None if subject.is_file() else load_run(subject)
     device = load_target(target or (run.target if run else "local"))

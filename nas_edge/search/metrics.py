@@ -107,12 +107,14 @@ class TargetSources:
 
     Attributes:
         latency, energy, instructions: predictors; None where the target has no such figures.
+        confidence: at which its costs are bounded; None for the context's.
 
     """
 
     latency: CostSource | None = None
     energy: CostSource | None = None
     instructions: CostSource | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,11 @@ class MetricContext:
     confidence: float = 0.9
     precision: Precision = Precision.FP32
 
+    @property
+    def bound_at(self) -> float:
+        """Confidence of the target's costs."""
+        return self.confidence if self.target.confidence is None else self.target.confidence
+
 
 MetricFactory = Callable[[MetricContext], Metric]
 _FACTORIES: dict[str, MetricFactory] = {}
@@ -261,21 +268,21 @@ def _accuracy(context: MetricContext) -> Metric:
 def _latency(context: MetricContext) -> Metric:
     if context.target.latency is None:
         raise SpaceError("latency cannot be predicted: no target was named; add --target")
-    return _bounded("latency", "ms", context.target.latency, context.confidence)
+    return _bounded("latency", "ms", context.target.latency, context.bound_at)
 
 
 @register_metric("energy")
 def _energy(context: MetricContext) -> Metric:
     if context.target.energy is None:
         raise SpaceError("energy cannot be predicted: the target's table holds none; jetson-tx2 has one that does")
-    return _bounded("energy", "mJ", context.target.energy, context.confidence)
+    return _bounded("energy", "mJ", context.target.energy, context.bound_at)
 
 
 @register_metric("instructions")
 def _instructions(context: MetricContext) -> Metric:
     if context.target.instructions is None:
         raise SpaceError("instructions cannot be predicted: the target has no table of counted instructions")
-    return _bounded("instructions", "instructions", context.target.instructions, context.confidence)
+    return _bounded("instructions", "instructions", context.target.instructions, context.bound_at)
 
 
 @register_metric("macs")

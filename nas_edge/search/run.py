@@ -144,13 +144,13 @@ def _run(
     trace: list[tuple[int, float]] = []
     try:
         _ask_and_tell(problem, archive, proposer, evaluations, known, journal, progress, trace)
-    except KeyboardInterrupt:
-        if archive.empty or not len(archive.feasible):
-            raise
-        return _Course(tuple(trace), True)
-    finally:
+    except BaseException as error:
+        # A search that ends is soon done again; one that is cut must not lose what it has.
         if journal is not None:
             journal.save()
+        if not isinstance(error, KeyboardInterrupt) or archive.empty or not len(archive.feasible):
+            raise
+        return _Course(tuple(trace), True)
     return _Course(tuple(trace), False)
 
 

@@ -13,7 +13,7 @@ from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.export_flow import export_flow, exported_model
 from nas_edge.pipeline.profile_flow import profile_flow
 from nas_edge.pipeline.searching.flow import search_flow
-from nas_edge.pipeline.searching.report import SearchRequest
+from nas_edge.pipeline.searching.request import SearchRequest
 from tests.stand import FakeBench
 
 

@@ -20,7 +20,7 @@ from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.networks import FINETUNED
 from nas_edge.pipeline.running.pipelines import read_pipeline
 from nas_edge.pipeline.searching.flow import search_flow
-from nas_edge.pipeline.searching.report import SearchRequest
+from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.train_flow import finetune_flow, read_recipe, train_flow
 from nas_edge.spaces import Template
 from tests.bundles import make_images

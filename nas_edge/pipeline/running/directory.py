@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_edge import __version__
-from nas_edge.errors import ConfigError, FormatError, StorageError
+from nas_edge.errors import ConfigError, FormatError, NasEdgeError, StorageError
 from nas_edge.files import make_directory, read_json, write_json
 
 RESULT, ARCH, MANIFEST, PARETO = "result.json", "arch.json", "manifest.json", "pareto.csv"
@@ -74,15 +74,20 @@ def load_run(path: Path) -> Run:
     return Run(path, result, arch)
 
 
-def run_path(out: Path | None, label: str) -> Path:
+def run_path(out: Path | None, label: str, *, resumed: bool = False) -> Path:
     """Where a new run goes: `out`, else `runs/<time>-<label>`, checked to be free and writable.
+
+    Args:
+        out: as given.
+        label: for a name.
+        resumed: an interrupted run at `out` may be replaced.
 
     Raises:
         ConfigError: `out` holds files already, or cannot be written. StorageError: the disk is full.
 
     """
     if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())) and not (resumed and interrupted(out)):
             raise ConfigError(f"{out}: exists already; choose another directory for the run")
         make_directory(out.absolute().parent)
         return out
@@ -92,12 +97,26 @@ def run_path(out: Path | None, label: str) -> Path:
     return parent / next(name for name in names if not (parent / name).exists())
 
 
+def interrupted(path: Path) -> bool:
+    """Whether a directory holds the best so far of a search that was ended by Ctrl-C."""
+    try:
+        result = read_json(path / RESULT)
+    except NasEdgeError:
+        return False
+    return isinstance(result, dict) and result.get("interrupted") is True
+
+
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """A directory to fill, which becomes `path` at the end; nothing is left of it if an error is raised inside."""
+def writing(path: Path, *, over_interrupted: bool = False) -> Iterator[Path]:
+    """A directory to fill, which becomes `path` at the end; nothing is left of it if an error is raised inside.
+
+    With `over_interrupted` an interrupted run at `path` gives way to it.
+    """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield make_directory(unfinished)
+        if over_interrupted and interrupted(path):
+            shutil.rmtree(path)
         try:
             os.replace(unfinished, path)
         except OSError as error:

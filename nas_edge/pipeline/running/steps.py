@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from nas_edge.errors import NasEdgeError
 from nas_edge.pipeline.report import FlowReport
 from nas_edge.progress import Progress
-from nas_edge.units import parse_count, parse_duration_s, parse_latency_ms
+from nas_edge.units import parse_bytes, parse_count, parse_duration_s, parse_energy_mj, parse_latency_ms, parse_share
 
 
 def _quantity(parse: Any) -> BeforeValidator:
@@ -33,6 +33,10 @@ def _quantity(parse: Any) -> BeforeValidator:
 Latency = Annotated[float | None, _quantity(parse_latency_ms)]
 Macs = Annotated[float | None, _quantity(partial(parse_count, what="macs"))]
 Params = Annotated[float | None, _quantity(partial(parse_count, what="params"))]
+Energy = Annotated[float | None, _quantity(parse_energy_mj)]
+Size = Annotated[float | None, _quantity(parse_bytes)]
+Share = Annotated[float | None, _quantity(partial(parse_share, what="min_accuracy"))]
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 Duration = Annotated[float | None, _quantity(parse_duration_s)]
 
 
@@ -102,12 +106,22 @@ class SearchArguments(Arguments):
     name: str = Field(default="", alias="as")
     target: str = "local"
     latency: Latency = None
+    energy: Energy = None
     macs: Macs = None
     params: Params = None
+    sram: Size = None
+    flash: Size = None
+    min_accuracy: Share = None
+    pareto: tuple[str, ...] = ()
     bundle: str = "trashnet"
+    space: str = ""
+    accuracy_predictor: str = ""
     confidence: float = 0.9
-    precision: str | None = None
+    precision: Names = ()
     resolutions: tuple[int, ...] | None = None
+    fix: tuple[str, ...] = ()
+    strategy: str = "auto"
+    evaluate: int = Field(default=0, ge=0)
     verify: bool | None = None
     statistic: str = "median"
     regime: str = "hot"
@@ -117,11 +131,17 @@ class SearchArguments(Arguments):
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Search into the step's directory."""
+        from nas_edge.pipeline.comparing.request import parse_strategy
         from nas_edge.pipeline.searching.flow import search_flow
-        from nas_edge.pipeline.searching.report import SearchRequest
+        from nas_edge.pipeline.searching.request import SearchRequest
 
-        values = self.model_dump(exclude={"name", "latency"})
-        return search_flow(SearchRequest(**values, latency_ms=self.latency, out=directory), progress)
+        values = self.model_dump(exclude={"name", "latency", "energy", "sram", "flash", "strategy"})
+        strategy, options = (self.strategy, {}) if self.strategy == "auto" else parse_strategy(self.strategy)
+        request = SearchRequest(
+            **values, latency_ms=self.latency, energy_mj=self.energy, sram_bytes=self.sram, flash_bytes=self.flash,
+            strategy=strategy, options=options, out=directory,
+        )  # fmt: skip
+        return search_flow(request, progress)
 
 
 class ExportArguments(_OnRun):

@@ -1,73 +1,21 @@
-"""What a search asks for and what it gives back."""
+"""What a search gives back."""
 
 from __future__ import annotations
 
-import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nas_edge.units import format_count, format_ms
+from nas_edge.pipeline.searching.request import SearchRequest
+from nas_edge.units import format_bytes, format_count, format_ms
 
-
-@dataclass(frozen=True)
-class SearchRequest:
-    """The options of `nas-edge search`.
-
-    Attributes:
-        target: name or file.
-        latency_ms, macs, params: budgets; at least one is given.
-        bundle: name or directory.
-        confidence: one-sided, of an unverified latency; 0.5 is the point estimate.
-        precision: None for the target's.
-        resolutions: None for all that the bundle was trained at.
-        verify: None for: where the device can be reached.
-        rounds: of measuring and searching again, at most.
-        evaluations: architectures priced by one search.
-        statistic, regime: what of the latency is bounded, and whether caches are warm.
-        seed: of everything random.
-        out: directory of the run, None for `runs/<time>-<target>`.
-
-    """
-
-    target: str = "local"
-    latency_ms: float | None = None
-    macs: float | None = None
-    params: float | None = None
-    bundle: str = "trashnet"
-    confidence: float = 0.9
-    precision: str | None = None
-    resolutions: tuple[int, ...] | None = None
-    verify: bool | None = None
-    rounds: int = 4
-    evaluations: int = 50_000
-    statistic: str = "median"
-    regime: str = "hot"
-    seed: int = 0
-    out: Path | None = None
-
-    def verifying_command(self) -> str:
-        """The command line that does this search with verification."""
-        words = ["nas-edge", "search", "--target", self.target]
-        if self.latency_ms is not None:
-            words += ["--latency", f"{self.latency_ms:g}ms"]
-        words += [part for name in ("macs", "params") if getattr(self, name) for part in self._count(name)]
-        if self.bundle != SearchRequest.bundle:
-            words += ["--bundle", self.bundle]
-        if self.resolutions is not None:
-            words += ["--resolutions", ",".join(map(str, self.resolutions))]
-        for name in ("precision", "statistic", "regime"):
-            if getattr(self, name) != getattr(SearchRequest, name):
-                words += [f"--{name}", str(getattr(self, name))]
-        return shlex.join([*words, "--verify"])
-
-    def _count(self, name: str) -> tuple[str, str]:
-        return f"--{name}", f"{getattr(self, name):.15g}"
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
 class LatencyFigure:
-    """A latency, predicted and perhaps measured; all in ms.
+    """A latency on one target, predicted and perhaps measured; all in ms.
 
     Attributes:
         predicted, low, high: by the table as it was before this run; bounds at `confidence`.
@@ -77,6 +25,8 @@ class LatencyFigure:
         origin: what the best figure may be called: measured, published, modelled.
         origin_text: the same in words, with machine and date.
         what: "hot median".
+        budget: the limit, None without one.
+        basis: what the prediction rests on, in words.
 
     """
 
@@ -90,6 +40,13 @@ class LatencyFigure:
     origin: str
     origin_text: str
     what: str
+    budget: float | None = None
+    basis: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether it was measured to meet its budget; true where there is no budget."""
+        return self.budget is None or (self.upper95 is not None and self.upper95 <= self.budget)
 
     def to_json(self) -> dict[str, Any]:
         """The object under `latency_ms`."""
@@ -100,6 +57,28 @@ class LatencyFigure:
             "measured": self.measured,
             "origin": self.origin,
         }
+
+    def line(self) -> str:
+        """Statistic, bound and origin, for a person."""
+        if self.measured is None:
+            bound = f"P(latency <= {format_ms(self.high)}) = {self.confidence:.0%}"
+            return f"{self.what}, {bound}, interval: {self.interval}"
+        upper = "" if self.upper95 is None else f", 95 % upper limit {format_ms(self.upper95)}"
+        return f"{self.what}{upper}; {self.origin_text}"
+
+
+@dataclass(frozen=True)
+class CostFigure:
+    """Another predicted cost (energy), with its bound and origin."""
+
+    predicted: float
+    high: float
+    unit: str
+    origin: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"predicted": self.predicted, "high": self.high, "unit": self.unit, "origin": self.origin}
 
 
 @dataclass(frozen=True)
@@ -113,51 +92,90 @@ class AccuracyFigure:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """One network of a Pareto front: its figures by metric, and latencies measured in ms by target."""
+
+    arch: dict[str, Any]
+    figures: Mapping[str, float]
+    measured_ms: Mapping[str, float]
+    knee: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"arch": self.arch, **self.figures, "measured_ms": dict(self.measured_ms), "knee": self.knee}
+
+
+@dataclass(frozen=True)
 class SearchReport:
     """The network that a search chose.
 
     Attributes:
         request: what was asked for.
         run: its directory.
-        target, space, resolution: names, and the input's side in pixels.
+        space, resolution: name, and the input's side in pixels.
+        precision: number format of the network.
         arch: as JSON.
-        accuracy, latency: figures.
+        accuracy: figure.
+        latencies: by target, the first one first.
+        energies: by target, where they are known.
         macs, params: of the network.
+        others: further figures that were bounded or asked for, by metric.
         verified: every latency budget was measured to be met, and the accuracy was measured.
         verification_asked: whether verifying was to be done.
         evaluations, wall_s: of all searches together, measuring left out.
         rounds: of measuring.
-        basis: what the prediction rests on, in words.
+        front: of a Pareto search.
+        interrupted: ended by Ctrl-C: the best so far.
         notes: anything a user must know (slack budgets, other runtimes, disturbed measurements).
 
     """
 
     request: SearchRequest
     run: Path
-    target: str
     space: str
     resolution: int
+    precision: str
     arch: dict[str, Any]
     accuracy: AccuracyFigure
-    latency: LatencyFigure
+    latencies: Mapping[str, LatencyFigure]
     macs: float
     params: float
     verified: bool
     verification_asked: bool
     evaluations: int
     wall_s: float
+    energies: Mapping[str, CostFigure] = field(default_factory=dict)
+    others: Mapping[str, float] = field(default_factory=dict)
     rounds: int = 0
-    basis: str = ""
+    front: tuple[FrontPoint, ...] = ()
+    interrupted: bool = False
     notes: tuple[str, ...] = field(default=())
 
     @property
+    def latency(self) -> LatencyFigure:
+        """On the first target."""
+        return next(iter(self.latencies.values()))
+
+    @property
+    def target(self) -> str:
+        """Name of the first target."""
+        return next(iter(self.latencies))
+
+    @property
+    def basis(self) -> str:
+        """What the first target's prediction rests on."""
+        return self.latency.basis
+
+    @property
     def exit_code(self) -> int:
-        """1 where verification was asked for and the budget is not met as measured."""
+        """1 where verification was asked for and a budget is not met as measured; 130 after Ctrl-C."""
+        if self.interrupted:
+            return INTERRUPTED
         return 0 if self.verified or not self.verification_asked else 1
 
     def to_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
-        return {
+        """What `--json` prints; further targets, energies, a front where there are any."""
+        data: dict[str, Any] = {
             "run": str(self.run),
             "arch": self.arch,
             "accuracy": {"predicted": self.accuracy.predicted, "measured": self.accuracy.measured},
@@ -168,14 +186,30 @@ class SearchReport:
             "evaluations": self.evaluations,
             "wall_s": self.wall_s,
         }
+        if len(self.latencies) > 1:
+            data["targets"] = {
+                name: {"latency_ms": figure.to_json(), "budget_ms": figure.budget, "met": figure.met}
+                for name, figure in self.latencies.items()
+            }
+        if self.energies:
+            data["energy_mj"] = {name: figure.to_json() for name, figure in self.energies.items()}
+        if self.others:
+            data["figures"] = dict(self.others)
+        if self.front:
+            data["front"] = [point.to_json() for point in self.front]
+        if self.interrupted:
+            data["interrupted"] = True
+        return data
 
     def lines(self) -> list[str]:
         """For a person; the first line says UNVERIFIED where nothing was measured."""
-        latency, accuracy = self.latency, self.accuracy
         lines = []
-        if latency.measured is None:
+        if all(figure.measured is None for figure in self.latencies.values()):
             lines.append(f"UNVERIFIED: predicted, not measured; to verify: {self.request.verifying_command()}")
-        lines.append(self._budget_line())
+        several = len(self.latencies) > 1
+        if not several:
+            lines.append(self._budget_line(self.latency, self._budgets()))
+        accuracy = self.accuracy
         measured = ""
         if accuracy.measured is not None and accuracy.interval is not None:
             low, high = (100 * value for value in accuracy.interval)
@@ -184,33 +218,76 @@ class SearchReport:
                 "of the search split"
             )
         lines.append(f"accuracy   predicted {100 * accuracy.predicted:.1f} %{measured}")
-        bound = f"P(latency <= {format_ms(latency.high)}) = {latency.confidence:.0%}"
-        if latency.measured is None:
-            lines.append(f"latency    {latency.what}, {bound}, interval: {latency.interval}")
-        else:
-            upper = "" if latency.upper95 is None else f", 95 % upper limit {format_ms(latency.upper95)}"
-            lines.append(f"latency    {latency.what}{upper}; {latency.origin_text}")
-        lines.append(f"rests on   {self.basis}")
+        for name, figure in self.latencies.items():
+            if several:
+                budget = [] if figure.budget is None else [format_ms(figure.budget)]
+                lines.append(f"target     {name}: {self._budget_line(figure, budget)}")
+            lines.append(f"latency    {figure.line()}")
+            lines.append(f"rests on   {figure.basis}")
+        lines += [
+            f"energy     {name}: predicted {figure.predicted:.4g} {figure.unit}, at most {figure.high:.4g} with "
+            f"probability {self.latency.confidence:.0%}; {figure.origin}"
+            for name, figure in self.energies.items()
+        ]
+        lines += [f"{metric:<10} {_shown(metric, value)}" for metric, value in self.others.items()]
         lines.append(
             f"network    {self.space}, {self.resolution} px, {format_count(self.macs)} MACs, "
-            f"{format_count(self.params)} parameters"
+            f"{format_count(self.params)} parameters{'' if self.precision == 'fp32' else f', {self.precision}'}"
         )
+        lines += self._front_lines()
         lines += [f"note       {text}" for text in self.notes]
         rounds = f", {self.rounds} round{'s' * (self.rounds != 1)} of measuring" if self.rounds else ""
         lines.append(f"searched   {self.evaluations:,} networks in {self.wall_s:.2f} s{rounds}")
         lines.append(f"run        {self.run}")
         return lines
 
-    def _budget_line(self) -> str:
-        budgets = []
-        if self.request.latency_ms is not None:
-            budgets.append(format_ms(self.request.latency_ms))
-        if self.request.macs is not None:
-            budgets.append(f"{format_count(self.request.macs)} MACs")
-        if self.request.params is not None:
-            budgets.append(f"{format_count(self.request.params)} parameters")
-        line = f"budget {', '.join(budgets)}  predicted {format_ms(self.latency.predicted)}"
-        if self.latency.measured is None:
+    def _budgets(self) -> list[str]:
+        request = self.request
+        budgets = [] if request.latency_ms is None else [format_ms(request.latency_ms)]
+        budgets += [] if request.energy_mj is None else [f"{request.energy_mj:g} mJ"]
+        budgets += [] if request.macs is None else [f"{format_count(request.macs)} MACs"]
+        budgets += [] if request.params is None else [f"{format_count(request.params)} parameters"]
+        budgets += [] if request.sram_bytes is None else [f"{format_bytes(request.sram_bytes)} SRAM"]
+        budgets += [] if request.flash_bytes is None else [f"{format_bytes(request.flash_bytes)} flash"]
+        budgets += [] if request.instructions is None else [f"{format_count(request.instructions)} instructions"]
+        budgets += [] if request.min_accuracy is None else [f"accuracy >= {100 * request.min_accuracy:g} %"]
+        return budgets + [f"{metric} {op} {limit:g}" for metric, op, limit in request.limits]
+
+    def _budget_line(self, figure: LatencyFigure, budgets: Sequence[str]) -> str:
+        head = f"budget {', '.join(budgets)}  " if budgets else ""
+        line = f"{head}predicted {format_ms(figure.predicted)}"
+        if figure.measured is None:
             return line
-        verdict = "MET" if self.verified else "NOT MET"
-        return f"{line}  MEASURED {format_ms(self.latency.measured)}  {verdict}"
+        met = self.verified if len(self.latencies) == 1 else figure.met
+        verdict = f"  {'MET' if met else 'NOT MET'}" if budgets else ""
+        return f"{line}  MEASURED {format_ms(figure.measured)}{verdict}"
+
+    def _front_lines(self) -> list[str]:
+        lines = []
+        for point in _thinned(self.front):
+            figures = ", ".join(f"{name} {_shown(name, value)}" for name, value in point.figures.items())
+            measured = "".join(f", measured {format_ms(ms)}" for ms in point.measured_ms.values())
+            lines.append(f"front      {figures}{measured}{'   <- knee' if point.knee else ''}")
+        return lines
+
+
+def _thinned(front: tuple[FrontPoint, ...], most: int = 15) -> list[FrontPoint]:
+    """At most so many points, evenly along the front, with the knee and what was measured."""
+    if len(front) <= most:
+        return list(front)
+    even = {round(i * (len(front) - 1) / (most - 1)) for i in range(most)}
+    return [point for i, point in enumerate(front) if i in even or point.knee or point.measured_ms]
+
+
+def _shown(metric: str, value: float) -> str:
+    """A figure as a person reads it."""
+    base = metric.partition("@")[0]
+    if base == "latency":
+        return format_ms(value)
+    if base == "accuracy":
+        return f"{100 * value:.2f} %"
+    if base in ("sram", "flash"):
+        return format_bytes(value)
+    if base == "energy":
+        return f"{value:.4g} mJ"
+    return format_count(value) if abs(value) >= 1000 else f"{value:.4g}"

@@ -1,66 +1,63 @@
-"""The arrow back: candidates are measured on the device, correct the predictor, and the search goes again.
+"""The arrow back: candidates are measured on the devices, correct the predictors, and the search goes again.
 
-A round searches with the point estimate, times the best candidates near the budget in one sitting, and recalibrates
-the predictor with what was measured. It ends when no search promises more than what has been measured to fit.
+A round searches with the point estimates, times the best candidates near the budgets in one sitting a device, and
+recalibrates the predictors with what was measured. It ends when no search promises more than what has been measured
+to fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas_edge.errors import BudgetError
+from nas_edge.pipeline.searching.aims import Aim
+from nas_edge.pipeline.searching.task import SearchTask
 from nas_edge.progress import Progress, silent
+from nas_edge.search.result import SearchResult
 from nas_edge.spaces import Population
 
 if TYPE_CHECKING:
-    from nas_edge.latency import LatencyPredictor
     from nas_edge.profiling import Measurement
 
-CANDIDATES = 6
-_SHARES_OF_BUDGET = (1.0, 0.985, 0.97, 0.95, 0.9, 0.85)  # of the limit, at which a front's best point is taken
-_GAIN = 5e-4  # accuracy that a further round must promise
+CANDIDATES = 7
+# Of the limit, at which a front's best point is taken. The first lies beyond: where the predictor is too high there,
+# only a measurement can tell.
+_SHARES_OF_BUDGET = (1.025, 1.0, 0.985, 0.97, 0.95, 0.9, 0.85)
+_LEAST_GAIN = 5e-4  # relative improvement that a further round must promise
+_TIGHTER = 0.97
+
+Measure = Callable[[Aim, Sequence[Population], Progress], "list[Measurement]"]
+"""Times architectures on one target's device in one sitting."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What one search offers.
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A measured architecture.
 
     Attributes:
-        best: int8 [genes].
-        front: int8 [n, genes], not dominated in accuracy and predicted latency.
-        evaluations: architectures priced.
-        wall_s: seconds it took.
+        arch: int8 [genes].
+        gain: its predicted objective, greater is better.
+        measurements: by name of the target.
 
     """
 
-    best: Population
-    front: Population
-    evaluations: int
-    wall_s: float
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A measured architecture: int8 [genes], predicted accuracy (0..1), predicted ms before, and what was measured."""
-
     arch: Population
-    accuracy: float
-    predicted_ms: float
-    measurement: Measurement
+    gain: float
+    measurements: Mapping[str, Measurement]
 
-    @property
-    def ms(self) -> float:
-        """The protocol's estimator."""
-        return self.measurement.estimate_ms(self.measurement.protocol.statistic)
+    def ms(self, name: str) -> float:
+        """The protocol's estimator on one target."""
+        measurement = self.measurements[name]
+        return measurement.estimate_ms(measurement.protocol.statistic)
 
-    @property
-    def upper95_ms(self) -> float:
-        """Its 95 % upper limit."""
-        return self.measurement.upper95_ms
+    def worst_share(self, limits: Mapping[str, float]) -> float:
+        """Greatest 95 % upper limit over its budget: at most 1 where all are met."""
+        return max(self.measurements[name].upper95_ms / limit for name, limit in limits.items())
 
 
 @dataclass
@@ -68,99 +65,137 @@ class Verification:
     """The state of the loop.
 
     Attributes:
-        predictor: as corrected so far.
+        aims: with predictors as corrected so far.
+        limits: budgets in ms of the targets that are measured, by name.
         candidates: all that were measured.
         rounds: done.
         evaluations, search_s: of all searches.
+        last: the latest search.
 
     """
 
-    predictor: LatencyPredictor
+    aims: tuple[Aim, ...]
+    limits: Mapping[str, float]
     candidates: list[Candidate] = field(default_factory=list)
     rounds: int = 0
     evaluations: int = 0
     search_s: float = 0.0
+    last: SearchResult | None = None
 
-    def accepted(self, limit_ms: float) -> list[Candidate]:
-        """Those whose 95 % upper limit meets the budget, most accurate first."""
-        met = [candidate for candidate in self.candidates if candidate.upper95_ms <= limit_ms]
-        return sorted(met, key=lambda candidate: (-candidate.accuracy, candidate.upper95_ms))
+    def accepted(self) -> list[Candidate]:
+        """Those whose 95 % upper limits meet the budgets, best objective first."""
+        met = [candidate for candidate in self.candidates if candidate.worst_share(self.limits) <= 1]
+        return sorted(met, key=lambda candidate: (-candidate.gain, candidate.worst_share(self.limits)))
+
+    def nearest(self) -> Candidate | None:
+        """That which misses its budgets by the least; None where nothing was measured."""
+        return min(self.candidates, key=lambda candidate: candidate.worst_share(self.limits), default=None)
 
     def measured(self, arch: Population) -> bool:
         """Whether an architecture has been timed already."""
         return any(np.array_equal(candidate.arch, arch) for candidate in self.candidates)
 
 
-def verify(
-    predictor: LatencyPredictor,
-    limit_ms: float,
-    search: Callable[[LatencyPredictor, float], Found],
-    accuracy: Callable[[Population], np.ndarray],
-    measure: Callable[[list[Population], Progress], list[Measurement]],
-    rounds: int,
-    progress: Progress = silent,
-) -> Verification:
+def close_loop(task: SearchTask, measure: Measure, progress: Progress = silent) -> Verification:
     """Measure and search again until the best network that is measured to fit cannot be bettered.
 
     Args:
-        predictor: of the target's table.
-        limit_ms: the budget.
-        search: finds the best under a predictor and a limit on its point estimate; raises BudgetError where
-            nothing can fit.
-        accuracy: int8 [n, genes] to predicted accuracy, float64 [n].
+        task: with at least one target that is measured and has a latency budget.
         measure: times architectures in one sitting.
-        rounds: at most.
-        progress: told about rounds and measuring.
+        progress: told about searches and measuring.
 
     Returns:
-        Everything measured; `accepted(limit_ms)` is empty where nothing met the budget within the rounds.
+        Everything measured; nothing is `accepted` where nothing met the budgets within the rounds. Ctrl-C ends the
+        loop early where something did.
+
+    Raises:
+        BudgetError: the predictors, as measurements corrected them, say that nothing can fit.
 
     """
-    state = Verification(predictor)
-    aim = limit_ms
-    for number in range(1, rounds + 1):
-        try:
-            found = search(state.predictor, aim)
-        except BudgetError:
-            if state.accepted(limit_ms):
+    budgets = {aim.name: aim.budget.latency_ms for aim in task.aims if aim.bench is not None}
+    limits = {name: limit for name, limit in budgets.items() if limit is not None}
+    state = Verification(task.aims, limits)
+    tight = dict(limits)
+    try:
+        for number in range(1, task.request.rounds + 1):
+            if not _round(task, state, tight, measure, _in_round(progress, number, task.request.rounds)):
                 break
+    except KeyboardInterrupt:
+        if not state.accepted():
             raise
-        state.evaluations += found.evaluations
-        state.search_s += found.wall_s
-        accepted = state.accepted(limit_ms)
-        if accepted and accuracy(found.best[None])[0] < accepted[0].accuracy + _GAIN:
-            break
-        chosen = [arch for arch in _candidates(found, state.predictor, aim) if not state.measured(arch)]
-        if not chosen:
-            if accepted:
-                break
-            aim *= 0.97  # all that promised to fit has been measured and did not, by a little
-            continue
-        rows = np.stack(chosen)
-        predicted, gains = state.predictor.point(rows), accuracy(rows)
-        measurements = measure(chosen, _in_round(progress, number, rounds))
-        state.candidates += [
-            Candidate(arch, float(gain), float(ms), measurement)
-            for arch, gain, ms, measurement in zip(chosen, gains, predicted, measurements, strict=True)
-        ]
-        state.rounds = number
-        measured_ms = np.array([candidate.ms for candidate in state.candidates[-len(chosen) :]])
-        state.predictor = state.predictor.recalibrated(rows, measured_ms)
-        # An interval has a width: what is predicted to fit exactly is measured to miss by half of it.
-        width = np.array([candidate.upper95_ms / candidate.ms for candidate in state.candidates[-len(chosen) :]])
-        aim = limit_ms / float(np.median(width))
     return state
 
 
-def _candidates(found: Found, predictor: LatencyPredictor, aim_ms: float) -> list[Population]:
-    """The best, and points of the front below the limit and further below: int8 [genes] each, distinct."""
-    front = np.concatenate([found.best[None], found.front]) if len(found.front) else found.best[None]
-    ms = predictor.point(front)
+def _round(
+    task: SearchTask, state: Verification, tight: dict[str, float], measure: Measure, progress: Progress
+) -> bool:
+    """One search and one sitting on each device; false where there is nothing left to find."""
+    metric_of = {aim.name: task.metric_of("latency", aim) for aim in task.aims}
+    try:
+        found = task.search(state.aims, {metric_of[name]: limit for name, limit in tight.items()}, progress)
+    except BudgetError:
+        if state.accepted():
+            return False
+        raise
+    state.last = found
+    state.evaluations += found.evaluations
+    state.search_s += found.wall_s
+    accepted = state.accepted()
+    if accepted and _gain(task, state, found.best[None])[0] < accepted[0].gain + _LEAST_GAIN * abs(accepted[0].gain):
+        return False
+    chosen = [arch for arch in _candidates(found, tight, metric_of) if not state.measured(arch)]
+    if not chosen:
+        for name in tight:  # all that promised to fit has been measured and did not, by a little
+            tight[name] *= _TIGHTER
+        return not accepted
+    rows = np.stack(chosen)
+    gains = _gain(task, state, rows)
+    measured = {aim.name: measure(aim, chosen, progress) for aim in state.aims if aim.name in state.limits}
+    new = [
+        Candidate(arch, float(gain), {name: found[i] for name, found in measured.items()})
+        for i, (arch, gain) in enumerate(zip(chosen, gains, strict=True))
+    ]
+    state.candidates += new
+    state.rounds += 1
+    state.aims = tuple(recalibrated(task, aim, rows, new) if aim.name in measured else aim for aim in state.aims)
+    for name, limit in state.limits.items():
+        # An interval has a width: what is predicted to fit exactly is measured to miss by half of it.
+        widths = [candidate.measurements[name].upper95_ms / candidate.ms(name) for candidate in new]
+        tight[name] = limit / float(np.median(widths))
+    return not found.interrupted
+
+
+def recalibrated(task: SearchTask, aim: Aim, rows: Population, candidates: Sequence[Candidate]) -> Aim:
+    """An aim whose predictors know what was measured of `rows`, int8 [n, genes], each in its own precision."""
+    space = task.source.space
+    measured_ms = np.array([candidate.ms(aim.name) for candidate in candidates])
+    for number, precision in enumerate(task.precisions, 1):
+        mine = rows[:, 0] == number if space.precisions else np.ones(len(rows), bool)
+        if mine.any():
+            predictor = aim.predictors[precision].recalibrated(space.of_base(rows[mine]), measured_ms[mine])
+            aim = aim.with_predictor(precision, predictor)
+    return aim
+
+
+def _gain(task: SearchTask, state: Verification, rows: Population) -> NDArray[np.float64]:
+    """The first objective of each row, greater is better, float64 [n]."""
+    name = task.objectives[0]
+    metric = task.metrics(state.aims)[name]
+    values = np.asarray(metric(rows), np.float64)
+    return values if metric.maximise else -values
+
+
+def _candidates(found: SearchResult, tight: Mapping[str, float], metric_of: Mapping[str, str]) -> list[Population]:
+    """The best, and points of the front about the limit and below: int8 [genes] each, distinct."""
     chosen = [found.best]
+    along = next((name for name, metric in metric_of.items() if metric == found.front_metric and name in tight), None)
+    if along is None:
+        return chosen
+    ms = found.front_figures[found.front_metric]
     for share in _SHARES_OF_BUDGET:
-        below = np.flatnonzero(ms <= aim_ms * share)
+        below = np.flatnonzero(ms <= tight[along] * share)
         if len(below):
-            arch = front[below[np.argmax(ms[below])]]
+            arch = found.front[below[np.argmax(ms[below])]]
             if not any(np.array_equal(arch, other) for other in chosen):
                 chosen.append(arch)
     return chosen[:CANDIDATES]

@@ -15,7 +15,8 @@ from nas_edge.errors import BudgetError, ConfigError, DeviceError, SpaceError, U
 from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.running.directory import load_run
 from nas_edge.pipeline.searching.flow import search_flow
-from nas_edge.pipeline.searching.report import SearchReport, SearchRequest
+from nas_edge.pipeline.searching.report import SearchReport
+from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.seeded import seeded_model
 from nas_edge.spaces import SearchSpace
 from tests.stand import MS_PER_BYTE, FakeBench
@@ -32,7 +33,7 @@ def test_an_unverified_search_says_so_first_and_gives_the_verifying_command(stan
     report = find()
     first, second = report.lines()[:2]
     assert first.startswith("UNVERIFIED")
-    assert "nas-edge search --target board --latency 2ms --bundle tiny --verify" in first
+    assert "nas-edge search --target board --latency 2ms --bundle tiny --evaluations 2000 --verify" in first
     assert second.startswith("budget 2.00 ms  predicted")
     assert "MEASURED" not in " ".join(report.lines())
     assert report.exit_code == 0
@@ -174,7 +175,7 @@ def test_verifying_on_a_device_that_nobody_can_reach_is_refused_at_once(stand: P
         ({"confidence": 0.4}, ConfigError, "confidence"),
         ({"target": "bord"}, UnknownNameError, "did you mean board"),
         ({"bundle": "tinny"}, UnknownNameError, "did you mean tiny"),
-        ({"precision": "int8"}, ConfigError, "this version searches in fp32"),
+        ({"precision": ("int8",)}, ConfigError, "no accuracy measured in int8"),
         ({"statistic": "mode"}, UnknownNameError, "median"),
         ({"statistic": "p95"}, ConfigError, "add --verify"),
     ],
