@@ -18,7 +18,6 @@ from nas_edge.spaces import SearchSpace
 if TYPE_CHECKING:
     from nas_edge.training.zero_cost import ZeroCostScores
 
-EVALUATIONS = 300  # what a search by a proxy should be content with
 _IMAGES = 16
 
 
@@ -54,26 +53,28 @@ def zero_cost_metric(
 
 def zero_cost_of_bundle(name: str, bundle: Bundle, seed: int = 0) -> ZeroCostScores:
     """A proxy on some of a bundle's own calibration images. Raises UnknownNameError, FormatError."""
-    from nas_edge.data.calibration import choose_calibration, read_calibration
-    from nas_edge.pipeline.networks import bundle_preprocess
     from nas_edge.training.zero_cost import ZeroCostScores
 
-    split = choose_calibration(read_calibration(bundle.path / CALIBRATION), seed, _IMAGES)
-    preprocess = bundle_preprocess(bundle)
-    images = preprocess.normalise(split.images(preprocess, max(bundle.space.resolutions)))
-    return ZeroCostScores(name, bundle.space, bundle.num_classes, np.ascontiguousarray(images), split.labels, seed)
+    images, labels = _pictures(bundle, max(bundle.space.resolutions), seed)
+    return ZeroCostScores(name, bundle.space, bundle.num_classes, images, labels, seed)
 
 
 def zero_cost_of_space(
     name: str, space: SearchSpace, num_classes: int, pictures: Bundle, seed: int = 0
 ) -> ZeroCostScores:
     """A proxy of a space without a bundle, on another bundle's images under drawn labels. Raises UnknownNameError."""
-    from nas_edge.data.calibration import choose_calibration, read_calibration
-    from nas_edge.pipeline.networks import bundle_preprocess
     from nas_edge.training.zero_cost import ZeroCostScores
 
-    split = choose_calibration(read_calibration(pictures.path / CALIBRATION), seed, _IMAGES)
-    preprocess = bundle_preprocess(pictures)
-    images = np.ascontiguousarray(preprocess.normalise(split.images(preprocess, max(space.resolutions))))
+    images, _ = _pictures(pictures, max(space.resolutions), seed)
     labels = np.random.default_rng(seed).integers(0, num_classes, len(images))
     return ZeroCostScores(name, space, num_classes, images, labels, seed)
+
+
+def _pictures(bundle: Bundle, side: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Some of a bundle's calibration images, normalised, float32 [n, 3, side, side], and their labels."""
+    from nas_edge.data.calibration import choose_calibration, read_calibration
+    from nas_edge.pipeline.networks import bundle_preprocess
+
+    split = choose_calibration(read_calibration(bundle.path / CALIBRATION), seed, _IMAGES)
+    preprocess = bundle_preprocess(bundle)
+    return np.ascontiguousarray(preprocess.normalise(split.images(preprocess, side))), split.labels

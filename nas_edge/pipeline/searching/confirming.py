@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,7 +102,7 @@ def _confirm(
     notes: list[str] = []
     if any(measurement.disturbed for measurement in measurements.values()):
         notes.append("other programs disturbed the measurement; close them and search again")
-    accuracy = AccuracyFigure(predicted)
+    accuracy = AccuracyFigure(predicted, proxy=task.source.proxy)
     if met and net is not None and task.source.bundle is not None:
         from nas_edge.pipeline.evaluate_flow import accuracy_of
         from nas_edge.pipeline.networks import bundle_dataset
@@ -114,7 +114,7 @@ def _confirm(
             notes.append(f"the accuracy could not be measured: {error}")
         else:
             found = accuracy_of(net, task.source.bundle, split, precision)
-            accuracy = AccuracyFigure(predicted, found.accuracy, found.interval(), len(found.labels))
+            accuracy = replace(accuracy, measured=found.accuracy, interval=found.interval(), images=len(found.labels))
     return Confirmed(arch, measurements, accuracy, met, tuple(notes))
 
 

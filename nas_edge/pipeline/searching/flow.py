@@ -100,7 +100,8 @@ def search_flow(request: SearchRequest, progress: Progress = silent) -> SearchRe
         with writing(path, over_interrupted=True) as directory:
             write_run(task, report, course.last, directory, time.monotonic() - begun)
     except NasEdgeError as error:
-        if not state.worthwhile:
+        # A mistake is the same mistake when it is made again.
+        if not state.worthwhile or error.exit_code != 1:
             state.finish()
             raise
         raise type(error)(f"{error}; nothing measured is lost: nas-edge search --resume {path}") from error
@@ -139,7 +140,7 @@ def _predicted(task: SearchTask, state: SearchState, course: _Course, progress: 
     course.notes += _slack_notes(task, result)
     if request.pareto:
         course.front = _front(result, [{}] * len(result.front))
-    return _Chosen(result.best, AccuracyFigure(result.figures["accuracy"]))
+    return _Chosen(result.best, AccuracyFigure(result.figures["accuracy"], proxy=task.source.proxy))
 
 
 # On a device -----------------------------------------------------------------------------------------------------

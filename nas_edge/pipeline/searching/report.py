@@ -83,12 +83,20 @@ class CostFigure:
 
 @dataclass(frozen=True)
 class AccuracyFigure:
-    """An accuracy, 0..1: predicted, and perhaps measured on `images` of the search split with its 95 % interval."""
+    """An accuracy, 0..1: predicted, and perhaps measured on `images` of the search split with its 95 % interval.
+
+    With a `proxy` the prediction is that proxy's score, which is no accuracy.
+    """
 
     predicted: float
     measured: float | None = None
     interval: tuple[float, float] | None = None
     images: int = 0
+    proxy: str = ""
+
+    def text(self) -> str:
+        """The prediction as a person reads it."""
+        return f"{self.proxy} score {self.predicted:.6g}" if self.proxy else f"predicted {100 * self.predicted:.1f} %"
 
 
 @dataclass(frozen=True)
@@ -217,7 +225,7 @@ class SearchReport:
                 f"  MEASURED {100 * accuracy.measured:.1f} % [{low:.1f}, {high:.1f}] on {accuracy.images} images "
                 "of the search split"
             )
-        lines.append(f"accuracy   predicted {100 * accuracy.predicted:.1f} %{measured}")
+        lines.append(f"accuracy   {accuracy.text()}{measured}")
         for name, figure in self.latencies.items():
             if several:
                 budget = [] if figure.budget is None else [format_ms(figure.budget)]

@@ -31,6 +31,7 @@ class Source:
         bundle: with trained weights; None for a space with an external predictor.
         files: what the accuracy rests on, by role.
         notes: what a user should be told.
+        proxy: name of the zero-cost proxy in the place of the accuracy, "" for accuracies.
 
     """
 
@@ -40,6 +41,7 @@ class Source:
     bundle: Bundle | None
     files: Mapping[str, Path]
     notes: tuple[str, ...] = field(default=())
+    proxy: str = ""
 
     def with_accuracy(self, precision: Precision, accuracy: AccuracySource) -> Source:
         """The same with another predictor of one precision."""
@@ -121,10 +123,11 @@ def _zero_cost(
     precision: Precision,
     bundle: Bundle | None,
 ) -> Source:
-    from nas_edge.pipeline.searching.zero_cost import zero_cost_source
+    from nas_edge.pipeline.zero_cost import zero_cost_of_bundle, zero_cost_of_space
 
-    bundle = bundle or load_bundle(EMBEDDED)
-    accuracy = zero_cost_source(proxy, space.base, classes, bundle, request.seed)
-    note = f"ranked by the zero-cost proxy {proxy} of untrained networks, not by any accuracy"
-    trained = None if request.space else bundle
-    return Source(space, classes, {precision: accuracy}, trained, {}, (note,))
+    if bundle is not None:
+        scores = zero_cost_of_bundle(proxy, bundle, request.seed)
+    else:
+        scores = zero_cost_of_space(proxy, space.base, classes, load_bundle(EMBEDDED), request.seed)
+    note = f"ranked by the zero-cost proxy {proxy} of untrained networks, whose figures are no accuracies"
+    return Source(space, classes, {precision: scores}, bundle, {}, (note,), proxy)
