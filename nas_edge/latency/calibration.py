@@ -76,15 +76,24 @@ class Calibration:
     def bound(self, work_ms: Floats, confidence: float) -> tuple[Floats, Floats]:
         """(low, high) float64 [n] each: jackknife+, one-sided at `confidence` on either side; rising with the work."""
         m = self.networks
-        rank = math.ceil(confidence * (m + 1) - 1e-9)
+        rank = confidence * (m + 1)
+        if rank > m + 1e-9:
+            return self._beyond(work_ms, confidence)
+        # Between two order statistics: with few networks the next whole one covers several per cent too much.
+        below, share = min(int(rank), m - 1), min(rank, m) - min(int(rank), m - 1)
+        at = np.array([m - below - 1, m - below, below - 1, below])
         if m > _MANY:
-            ordered, point = np.sort(self.ratios), self.point(work_ms)
-            return point * ordered[max(m - rank, 0)], point * ordered[min(rank, m) - 1]
+            quantiles = self.point(work_ms)[:, None] * np.sort(self.ratios)[at]
+        else:
+            guesses = _line(self.leave_one_out, self._bent(work_ms), work_ms) * self.ratios
+            quantiles = np.partition(guesses, sorted({*at.tolist()}), axis=1)[:, at]
+        low = share * quantiles[:, 0] + (1 - share) * quantiles[:, 1]
+        return low, share * quantiles[:, 3] + (1 - share) * quantiles[:, 2]
+
+    def _beyond(self, work_ms: Floats, confidence: float) -> tuple[Floats, Floats]:
+        """So few networks have no such quantile: beyond the extremes, as a normal law of the ratios would go."""
+        m = self.networks
         guesses = _line(self.leave_one_out, self._bent(work_ms), work_ms) * self.ratios
-        if rank <= m:
-            guesses = np.partition(guesses, sorted({rank - 1, m - rank}), axis=1)
-            return guesses[:, m - rank], guesses[:, rank - 1]
-        # So few networks have no such quantile: go beyond the extremes as a normal law of the ratios would.
         spread = float(np.log(self.ratios).std(ddof=1)) if m > 1 else 0.1
         beyond = math.exp(normal_quantile(confidence) * spread * math.sqrt(1 + 1 / m) * (1 + 1.5 / m))
         low, high = guesses.min(axis=1), guesses.max(axis=1)
@@ -104,7 +113,12 @@ class Calibration:
 
 
 def fit_calibration(
-    sum_ms: Floats, parameter_mb: Floats, measured_ms: Floats, weights: Floats | None = None, optimism: float = 1.0
+    sum_ms: Floats,
+    parameter_mb: Floats,
+    measured_ms: Floats,
+    weights: Floats | None = None,
+    optimism: float = 1.0,
+    most_terms: int = 3,
 ) -> Calibration | None:
     """Fit on whole networks, robustly, with as many terms as their number supports (1, then 2 from 3, 3 from 6).
 
@@ -115,6 +129,7 @@ def fit_calibration(
         weights: float64 [m], how much each counts; all alike by default.
         optimism: by how much the logarithms of left-out ratios are too small, where the networks have already been
             used to make `sum_ms`.
+        most_terms: 1 to 3.
 
     Returns:
         None without networks.
@@ -142,12 +157,12 @@ def fit_calibration(
         ratios = (measured_ms / left_out) ** optimism
         return Calibration(whole, lines[fold], ratios, third, reach_ms), fits
 
-    if m >= _NETWORKS_FOR_TERMS[3]:
+    if m >= _NETWORKS_FOR_TERMS[3] and most_terms >= 3:
         both = [fit(3, third) for third in (Third.PARAMETERS, Third.CURVE)]
         sound = [one for one, fits in both if _sound(one, fits, sum_ms, parameter_mb)]
         if sound:  # of equally good ones the first
             return min(sound, key=lambda one: _left_out_error(one, weights))
-    if m >= _NETWORKS_FOR_TERMS[2]:
+    if m >= _NETWORKS_FOR_TERMS[2] and most_terms >= 2:
         straight, fits = fit(2, Third.PARAMETERS)
         if _sound(straight, fits, sum_ms, parameter_mb):
             return straight

@@ -86,7 +86,9 @@ class Interval:
     ) -> Interval:
         """With whole networks: their summed costs, measured ms and weights, float64 [m], m at least 1."""
         optimism = header_figure(header.transfer, "optimism", 1.0)
-        calibration = fit_calibration(costs.sum_ms, costs.parameter_mb, measured_ms, weights, optimism)
+        # Blocks that were carried over by these very networks have all but their level from them already.
+        terms = 1 if "optimism" in header.transfer else 3
+        calibration = fit_calibration(costs.sum_ms, costs.parameter_mb, measured_ms, weights, optimism, terms)
         return cls(calibration, float((costs.doubt_ms / costs.sum_ms).mean()), 0.0)
 
     def later(self, header: TableHeader) -> Interval:

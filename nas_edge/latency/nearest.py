@@ -1,18 +1,15 @@
-"""First contact with a device that has no table: the most similar table, carried over by a few measured networks."""
+"""First contact with a device that has no table: which table is the most similar (`transfer` carries it over)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import numpy as np
+from nas_edge.latency.table import TableHeader
+from nas_edge.latency.transfer import transfer
 
-from nas_edge.errors import ArchitectureError
-from nas_edge.latency.pricing import Pricer
-from nas_edge.latency.table import BlockEntry, LatencyTable, NetworkEntry, TableHeader
-from nas_edge.origin import OriginKind
-from nas_edge.spaces import SearchSpace
+__all__ = ["Wanted", "device_class", "distance", "nearest", "transfer"]
 
 K = TypeVar("K")
 
@@ -59,41 +56,3 @@ def distance(header: TableHeader, wanted: Wanted) -> float:
 def nearest(headers: Mapping[K, TableHeader], wanted: Wanted) -> K | None:
     """The key of the table to start from; of equally near ones the first. None without tables."""
     return min(headers, key=lambda key: distance(headers[key], wanted), default=None)
-
-
-def transfer(
-    table: LatencyTable | None, header: TableHeader, space: SearchSpace, networks: Sequence[NetworkEntry]
-) -> LatencyTable:
-    """A table for another device: blocks scaled to the networks measured there, and these networks.
-
-    Offset and parameter term are left to the predictor's calibration on the same networks. All blocks are `modelled`.
-
-    Args:
-        table: to start from; None leaves the blocks to the prior of `header.device["class"]`.
-        header: of the new table.
-        space: that the networks are points of.
-        networks: measured on the new device.
-
-    """
-    if table is None:
-        return LatencyTable(header, {}, tuple(networks))
-    scale = _scale(table, space, networks)
-    blocks = {
-        replace(block, precision=header.precision): BlockEntry(entry.ms * scale, origin=OriginKind.MODELLED)
-        for block, entry in table.blocks.items()
-    }
-    return LatencyTable(header, blocks, tuple(networks))
-
-
-def _scale(table: LatencyTable, space: SearchSpace, networks: Iterable[NetworkEntry]) -> float:
-    """Median of measured over summed."""
-    pricer, ratios = Pricer(table), []
-    for network in networks:
-        try:
-            row = space.from_json(network.arch)
-        except ArchitectureError:
-            continue
-        blocks = space.lower(row, network.num_classes, table.header.precision)
-        prices = pricer.price(blocks)
-        ratios.append(network.ms / sum(prices[block].ms for block in blocks))
-    return float(np.median(ratios)) if ratios else 1.0

@@ -9,21 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_edge.errors import ArchitectureError, TableError
+from nas_edge.errors import TableError
 from nas_edge.latency.block_model import BlockModel
 from nas_edge.latency.interval import ASSUMED, ASSUMED_LOG_ERROR, JACKKNIFE, Costs, Interval
+from nas_edge.latency.lowering import network_blocks, summed
 from nas_edge.latency.plan import full_space
 from nas_edge.latency.pricing import Pricer
-from nas_edge.latency.table import LatencyTable, NetworkEntry
-from nas_edge.spaces import BlockSpec, Population, SearchSpace, TermCosts, TermIndex, preset_names
+from nas_edge.latency.table import LatencyTable
+from nas_edge.latency.transfer import FEWEST_NETWORKS, transfer
+from nas_edge.spaces import BlockSpec, Population, SearchSpace, TermCosts, TermIndex
 
-__all__ = ["ASSUMED", "ASSUMED_LOG_ERROR", "JACKKNIFE", "LatencyPrediction", "LatencyPredictor", "network_blocks"]
+__all__ = ["ASSUMED", "ASSUMED_LOG_ERROR", "JACKKNIFE", "LatencyPrediction", "LatencyPredictor"]
 
 Floats = NDArray[np.float64]
-NetworkBlocks = tuple[tuple[BlockSpec, ...], float]
 
 _CHUNK = 1 << 13  # what is gathered for so many architectures stays in the cache
-_ENOUGH_OWN_NETWORKS = 3
 _NO_DRIFT = 0.1  # (1.5 % / 5 %)^2: error of one prediction over the usual drift between sittings
 
 
@@ -96,6 +96,7 @@ class LatencyPredictor:
 
         """
         space = full_space(space)
+        table = with_blocks(table, space)
         terms = space.terms(num_classes, table.header.precision)
         blocks = dict.fromkeys(block for term in terms for entry in term.blocks for block in entry)
         if not allow_modelled:
@@ -205,6 +206,8 @@ class LatencyPredictor:
             "networks": self.networks,
             "missing_blocks": len(self.missing),
             "model": None if self.model is None else self.model.source,
+            "transfer": dict(header.transfer),
+            "sitting_log_error": self.interval_of.sitting_log_error,
         }
 
     # Inside ----------------------------------------------------------------------------------------------------
@@ -263,47 +266,18 @@ class LatencyPredictor:
         return float(np.exp(np.median(logs) * len(logs) / (len(logs) + _NO_DRIFT)))
 
 
+def with_blocks(table: LatencyTable, space: SearchSpace | None = None) -> LatencyTable:
+    """A table of whole networks alone gets blocks that explain them; any other is left as it is."""
+    networks = table.calibration_networks()
+    if table.blocks or len(networks) < FEWEST_NETWORKS:
+        return table
+    return transfer(None, table.header, space or SearchSpace.named("lite0"), networks)
+
+
 def check_confidence(confidence: float) -> None:
     """Raise ValueError for a confidence outside 0.5 to 1, 1 excluded."""
     if not 0.5 <= confidence < 1:
         raise ValueError(f"confidence must be at least 0.5 and below 1, not {confidence}")
-
-
-def summed(pricer: Pricer, networks: Sequence[Sequence[BlockSpec]]) -> Costs:
-    """Costs of whole networks, each a list of blocks. Raises TableError as `Pricer.price`."""
-    prices = pricer.price(block for blocks in networks for block in blocks)
-    return Costs(
-        np.array([sum(prices[b].ms for b in blocks) for blocks in networks]),
-        np.array([sum(prices[b].doubt_ms for b in blocks) for blocks in networks]),
-        np.array([sum(b.weight_bytes for b in blocks) / 2**20 for blocks in networks]),
-    )
-
-
-def network_blocks(
-    table: LatencyTable, networks: Sequence[NetworkEntry], about: SearchSpace | None = None
-) -> list[NetworkBlocks]:
-    """Blocks and ms of whole networks of a table.
-
-    Args:
-        table: whose precision the blocks get.
-        networks: some of its networks; those of spaces that are neither `about` nor a preset are left out.
-        about: of this space alone, where it has three networks or more; None takes all.
-
-    """
-    mine: list[NetworkBlocks] = []
-    others: list[NetworkBlocks] = []
-    for network in networks:
-        own = about is not None and network.space == about.name
-        if not own and network.space not in preset_names():
-            continue
-        space = about if own and about is not None else SearchSpace.named(network.space)
-        try:
-            row = space.from_json(network.arch)
-        except ArchitectureError:
-            continue  # a space of this name with other resolutions or depths: not one of its points
-        blocks = space.lower(row, network.num_classes, table.header.precision)
-        (mine if own else others).append((blocks, network.ms))
-    return mine if len(mine) >= _ENOUGH_OWN_NETWORKS else mine + others
 
 
 def _lacks(table: LatencyTable, space: SearchSpace, missing: Sequence[BlockSpec], total: int) -> str:

@@ -80,7 +80,8 @@ def test_without_any_table_the_networks_correct_a_prior() -> None:
     population = LITE0.sample(40, np.random.default_rng(1))
     truth = np.array([network_ms(LITE0.lower(row, 10)) for row in population])
     assert np.abs(predictor.point(population) / truth - 1).mean() < 0.15
-    assert predictor.describe()["model"] == "prior"
+    assert (predictor.predict(population).exact_share == 0).all()
+    assert predictor.describe()["transfer"]["networks"] == 12
 
 
 def test_the_figures_of_another_precision_are_kept_under_the_wanted_one() -> None:

@@ -1,0 +1,161 @@
+"""How another device differs from one whose blocks are known, learned from a handful of whole networks.
+
+First the parts that are known (the other device's times, and a launch for each layer; or launches, MACs and bytes
+where nothing else is known) are put together, none of them negative. What that leaves over is a few corrections: for
+large kernels, squeezes, swish, strides, high resolutions, wide layers, MACs and weights. Each is a feature of the
+block, so that a network's correction is a sum over its blocks. Ten networks cannot support a dozen coefficients: they
+are drawn to zero by a ridge whose strength is chosen by leaving networks out (Hoerl and Kennard, 1970). Strong enough,
+nothing is left but the parts: few networks mean few parameters, and noisy ones fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_edge.latency.nnls import nnls
+from nas_edge.spaces import Activation, BlockSpec, Kind
+
+Floats = NDArray[np.float64]
+
+STRENGTHS = (np.inf, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
+FEATURES = (
+    "kernel 5", "kernel 7", "squeeze", "h-swish", "stride 2", "no inverted residual", "side", "channels", "launches",
+    "macs", "weights", "moved",
+)  # fmt: skip
+_FOLDS = 20
+_LEAST_SHARE = 0.2  # of a block's first guess, below which no correction takes it
+_LEAST_MS = 1e-6
+_NETWORKS_FOR_CORRECTIONS = 5
+_LEAST_GAIN = 0.03  # of the left-out error, for which a weaker ridge is worth its parameters
+
+
+@dataclass(frozen=True)
+class Carrying:
+    """A learned difference between two devices.
+
+    Attributes:
+        shares: float64 [parts], none negative: what of each part makes the first guess.
+        weights: float64 [features], corrections, of deviations from the mean network.
+        means: float64 [features], the mean network's feature for each ms of the first guess.
+        strength: of the ridge; infinite for no corrections.
+        left_out_ms: float64 [m], each network predicted by a fit (its strength included) that did not see it.
+
+    """
+
+    shares: Floats
+    weights: Floats
+    means: Floats
+    strength: float
+    left_out_ms: Floats
+
+    def block_ms(self, blocks: Sequence[BlockSpec], parts: Floats) -> Floats:
+        """Milliseconds on the other device, float64 [n], of blocks whose parts (float64 [n, parts]) are given."""
+        guess = np.maximum(parts @ self.shares, _LEAST_MS)
+        design = block_features(blocks, guess) - self.means * guess[:, None]
+        ms: Floats = np.maximum(guess + design @ self.weights, _LEAST_SHARE * guess)
+        return ms
+
+
+def block_features(blocks: Sequence[BlockSpec], known_ms: Floats) -> Floats:
+    """float64 [n, features]: what sums to a network's features."""
+    rows = [_features(block, float(ms)) for block, ms in zip(blocks, known_ms, strict=True)]
+    return np.array(rows, np.float64).reshape(len(rows), len(FEATURES))
+
+
+def fit_carrying(
+    networks: Sequence[Sequence[BlockSpec]], measured_ms: Floats, blocks: Sequence[BlockSpec], parts: Floats
+) -> Carrying:
+    """Learn from networks measured on the other device.
+
+    Args:
+        networks: blocks of each, one network or more.
+        measured_ms: float64 [m], on the other device.
+        blocks: every block of these networks, once.
+        parts: float64 [blocks, parts] in ms, none negative: what is known of each of them.
+
+    """
+    row_of = {block: i for i, block in enumerate(blocks)}
+    counts = np.zeros((len(networks), len(blocks)))
+    for i, network in enumerate(networks):
+        for block in network:
+            counts[i, row_of[block]] += 1
+    measured = np.asarray(measured_ms, np.float64)
+    m = len(measured)
+    fold = np.arange(m) % min(m, _FOLDS)
+    groups = int(fold.max()) + 1
+
+    def fit(kept: NDArray[np.bool_]) -> tuple[Carrying, Floats]:
+        """Without the rows that are not kept; and the prediction of all."""
+        shares = nnls((counts[kept] @ parts) / measured[kept][:, None], np.ones(int(kept.sum())))
+        guess = np.maximum(parts @ shares, _LEAST_MS)
+        sums = counts @ guess
+        features = (counts @ block_features(blocks, guess)) / sums[:, None]
+        means, spread = features[kept].mean(axis=0), features[kept].std(axis=0)
+        spread[spread < 1e-9 * (np.abs(means) + 1e-300)] = np.inf  # what all networks share alike is no correction
+        design, ratios = (features - means) / spread, measured / sums
+        strength = np.inf
+        if kept.sum() >= _NETWORKS_FOR_CORRECTIONS:
+            strength = _strength(design, ratios, fold, [g for g in range(groups) if kept[fold == g].all()])
+        level, slopes = (part[0] for part in _ridge(design, ratios, kept[None].astype(np.float64), strength))
+        weights = np.where(np.isfinite(spread), slopes / (spread * level), 0.0)
+        carrying = Carrying(shares * level, weights, means / level, strength, np.zeros(0))
+        return carrying, np.maximum(level + design @ slopes, _LEAST_SHARE * level) * sums
+
+    whole, predicted = fit(np.ones(m, bool))
+    left_out = predicted.copy()
+    for group in range(groups if m > 1 else 0):
+        out = fold == group
+        left_out[out] = fit(~out)[1][out]
+    return replace(whole, left_out_ms=left_out)
+
+
+def _strength(design: Floats, ratios: Floats, fold: NDArray[np.int64], groups: Sequence[int]) -> float:
+    """The ridge that predicts left-out networks best; a weaker one must be worth its parameters."""
+    member = np.isin(fold, groups)
+    inner = ((fold[None] != np.array(groups)[:, None]) & member).astype(np.float64)
+    errors = []
+    for strength in STRENGTHS:
+        levels, slopes = _ridge(design, ratios, inner, strength)
+        logs = []
+        for row, group in enumerate(groups):
+            rows = fold == group
+            predicted = np.maximum(levels[row] + design[rows] @ slopes[row], _LEAST_SHARE)
+            logs.append(np.log(predicted / ratios[rows]))
+        errors.append(float(np.sqrt(np.mean(np.concatenate(logs) ** 2))))
+    best, least = STRENGTHS[0], errors[0]
+    for strength, error in zip(STRENGTHS[1:], errors[1:], strict=True):
+        if error < (1 - _LEAST_GAIN) * least:
+            best, least = strength, error
+    return best
+
+
+def _ridge(design: Floats, ratios: Floats, kept: Floats, strength: float) -> tuple[Floats, Floats]:
+    """Level [rows] and slopes [rows, features] for each row of weights; the level is not drawn to zero."""
+    count = kept.sum(axis=1)
+    level = kept @ ratios / count
+    if not np.isfinite(strength):
+        return level, np.zeros((len(kept), design.shape[1]))
+    centre = kept @ design / count[:, None]
+    deviation = design[None] - centre[:, None]
+    weighted = deviation * kept[:, :, None]
+    gram = np.einsum("bmi,bmj->bij", weighted, deviation) + strength * np.eye(design.shape[1])
+    right = np.einsum("bmi,bm->bi", weighted, ratios[None] - level[:, None])
+    slopes = np.linalg.solve(gram, right[:, :, None])[:, :, 0]
+    return level - (centre * slopes).sum(axis=1), slopes
+
+
+def _features(block: BlockSpec, ms: float) -> tuple[float, ...]:
+    inside, outside = block.height * block.width, block.out_height * block.out_width
+    layers = 2 + block.expands if block.kind is Kind.INVERTED_RESIDUAL else 1
+    moved = inside * (block.in_channels + block.mid_channels) + outside * (block.mid_channels + block.out_channels)
+    return (
+        ms * (block.kernel == 5), ms * (block.kernel >= 7), ms * block.se,
+        ms * (block.activation is Activation.H_SWISH), ms * (block.stride > 1),
+        ms * (block.kind is not Kind.INVERTED_RESIDUAL), ms * 0.5 * float(np.log(inside)),
+        ms * float(np.log(block.mid_channels)), layers + 3.0 * block.se, block.macs / 1e6, block.weight_bytes / 1e6,
+        moved / 1e6,
+    )  # fmt: skip
