@@ -44,8 +44,13 @@ def compare(
     space: Annotated[
         str | None, typer.Option(help="Instead of a bundle: preset, YAML file, or a CSV table with a known optimum.")
     ] = None,
-    accuracy_predictor: Annotated[Path | None, typer.Option(help="File, for a space that is no table.")] = None,
+    accuracy_predictor: Annotated[
+        str, typer.Option(help="Judge networks by this: .npz, Once-for-All's .pth, or zero-cost:NAME.")
+    ] = "",
+    classes: Annotated[int | None, typer.Option(min=2, max=100_000, help="Of the classifier, with --space.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8; default: the target's.")] = None,
     resolutions: Annotated[str | None, typer.Option(help="Input sides to choose from, like 96,128,160.")] = None,
+    fix: Annotated[list[str] | None, typer.Option(help="Hold genes: r=160, k=3,5, s2.d=3; may be repeated.")] = None,
     confidence: Annotated[float, typer.Option(help="Of latencies: one-sided, 0.5 to below 1.")] = 0.9,
     plot: Annotated[bool, typer.Option("--plot/--no-plot", help="Draw anytime curves (extra 'report').")] = True,
     seed: SeedOption = 0,
@@ -68,7 +73,10 @@ def compare(
         bundle=bundle,
         space=space,
         accuracy_predictor=accuracy_predictor,
+        num_classes=classes,
+        precision=_listed(precision),
         resolutions=parsed(resolutions, parse_resolutions),
+        fix=tuple(fix or ()),
         confidence=confidence,
         seed=seed,
         plot=plot,

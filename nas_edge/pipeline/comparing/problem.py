@@ -73,44 +73,48 @@ def _of_table(request: CompareRequest, path: Path) -> ComparedProblem:
     from nas_edge.spaces.tabular import TabularSpace
 
     space = TabularSpace.read(path)
-    if request.resolutions is not None:
-        space = space.restrict(resolutions=request.resolutions)
+    of_networks = {
+        "--resolutions": request.resolutions, "--fix": request.fix, "--precision": request.precision,
+        "--classes": request.num_classes, "--accuracy-predictor": request.accuracy_predictor,
+    }  # fmt: skip
+    for option, value in of_networks.items():
+        if value:
+            raise ConfigError(f"{option} is of networks, {path} is a table of architectures: leave it out")
     objectives = request.objectives or (tabular_objective(space),)
     about = {"space": space.name, "architectures": space.size()}
     return ComparedProblem(space, tabular_metrics(space), objectives, None, {"space": path}, about)
 
 
 def _of_surrogates(request: CompareRequest) -> ComparedProblem:
-    from nas_edge.accuracy import AccuracyPredictor
-    from nas_edge.latency import LatencyPredictor
-    from nas_edge.pipeline.bundle import PREDICTOR, load_bundle
-    from nas_edge.pipeline.tables.finding import load_table_for
+    from nas_edge.pipeline.searching.aims import chosen_precisions, open_aim
+    from nas_edge.pipeline.searching.request import SearchRequest
+    from nas_edge.pipeline.searching.source import open_source
+    from nas_edge.pipeline.searching.task import SearchTask
     from nas_edge.pipeline.targets import load_target
-    from nas_edge.search.metrics import MetricContext, TargetSources, build_metrics
-    from nas_edge.spaces import SearchSpace
+    from nas_edge.progress import silent
 
-    if request.space is None:
-        bundle = load_bundle(request.bundle)
-        space, classes, name = bundle.space, bundle.num_classes, bundle.name
-        path = bundle.path / PREDICTOR
-        accuracy = bundle.accuracy_predictor()
-    else:
-        if request.accuracy_predictor is None:
-            raise ConfigError(f"space {request.space!r} has no accuracies: add --accuracy-predictor FILE")
-        space, classes, name = SearchSpace.named(request.space), 1000, request.space
-        path = request.accuracy_predictor
-        accuracy = AccuracyPredictor.read(path, space)
-    if request.resolutions is not None:
-        space = space.restrict(resolutions=request.resolutions)
-    target = load_target(request.target)
-    found = load_table_for(target)
-    latency = LatencyPredictor.of(found.table, space, classes)
-    context = MetricContext(space, classes, accuracy, TargetSources(latency), confidence=request.confidence)
-    metrics = build_metrics(("accuracy", "latency", "macs", "params"), context)
-    inputs = {"accuracy predictor": path} | ({"table": found.path} if found.path else {})
+    several = len(request.objectives) > 1
+    asked = SearchRequest(
+        target=request.target, bundle=request.bundle, space=request.space or "",
+        accuracy_predictor=request.accuracy_predictor, num_classes=request.num_classes, precision=request.precision,
+        resolutions=request.resolutions, fix=request.fix, confidence=request.confidence, verify=False,
+        pareto=request.objectives if several else (), objective="" if several else "".join(request.objectives),
+        # What bounds the search decides which metrics are made; the limits themselves are read with their units.
+        limits=tuple((name, "<=", 1.0) for name in request.budget_metrics), seed=request.seed,
+    )  # fmt: skip
+    asked.check()
+    precisions = chosen_precisions(asked, load_target(asked.target))
+    source = open_source(asked, precisions)
+    aim = open_aim(asked, asked.targets[0], source.space, source.num_classes, precisions, silent)
+    task = SearchTask(asked, source, (aim,), precisions)
+    tables = {f"table, {p.value}": found.path for p, found in aim.tables.items() if found.path is not None}
+    inputs = {role: path for role, path in {**source.files, **tables}.items() if path.exists()}
     about = {
-        "space": space.name, "source": name, "target": target.name, "confidence": request.confidence,
-        "resolutions": list(space.resolutions),
+        **source.describe(), "target": aim.target.name, "precision": [p.value for p in precisions],
+        "confidence": request.confidence, "resolutions": list(source.space.resolutions), "fix": list(request.fix),
+        "accuracy_predictor": request.accuracy_predictor,
     }  # fmt: skip
-    noise = NoiseFloor.of(accuracy.figures)
-    return ComparedProblem(space, metrics, request.objectives or ("accuracy",), noise, inputs, about, found.notes)
+    floors = [NoiseFloor.of(getattr(predictor, "figures", {})) for predictor in source.accuracy.values()]
+    noise = max((f for f in floors if f is not None), key=lambda floor: floor.rmse, default=None)
+    notes = (*source.notes, *aim.notes)
+    return ComparedProblem(source.space, task.metrics(), task.objectives, noise, inputs, about, notes)

@@ -12,7 +12,7 @@ from nas_edge.errors import ConfigError, QuantityError, UnknownNameError
 from nas_edge.search.constraints import Constraint
 from nas_edge.search.metrics import Metric
 from nas_edge.search.strategies.base import strategy_entry
-from nas_edge.units import parse_bytes, parse_count, parse_latency_ms
+from nas_edge.units import parse_bytes, parse_count, parse_energy_mj, parse_latency_ms, parse_share
 
 MAX_SEEDS = 200
 _BUDGET = re.compile(r"\s*(?:(?P<metric>[^\s<>=]+)\s*(?P<op><=|>=))?\s*(?P<limit>[^<>=]+?)\s*\Z")
@@ -32,8 +32,11 @@ class CompareRequest:
         objectives: of a Pareto search; none for the accuracy, or a table's own.
         target, bundle: of the problem.
         space: preset, YAML or CSV file instead of a bundle.
-        accuracy_predictor: file, for a space that is no table.
+        accuracy_predictor: file or "zero-cost:NAME"; "" for the bundle's.
+        num_classes: with `space`; None for 1,000.
+        precision: () for the target's.
         resolutions: None for all.
+        fix: genes held to some values, "NAME=VALUE[,VALUE]" each.
         confidence: one-sided, of latencies.
         seed: the first.
         plot: whether to draw.
@@ -50,8 +53,11 @@ class CompareRequest:
     target: str = "local"
     bundle: str = "trashnet"
     space: str | None = None
-    accuracy_predictor: Path | None = None
+    accuracy_predictor: str = ""
+    num_classes: int | None = None
+    precision: tuple[str, ...] = ()
     resolutions: tuple[int, ...] | None = None
+    fix: tuple[str, ...] = ()
     confidence: float = 0.9
     seed: int = 0
     plot: bool = True
@@ -70,8 +76,14 @@ class CompareRequest:
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """The strategies, with the baseline."""
+        """The strategies, the baseline among them."""
         return self.strategies if self.baseline in self.strategies else (*self.strategies, self.baseline)
+
+    @property
+    def budget_metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that budgets bound, as far as they can be read."""
+        found = [_BUDGET.match(text) for text in self.budgets]
+        return tuple(dict.fromkeys(match["metric"] or "latency" for match in found if match))
 
 
 def parse_strategy(text: str) -> tuple[str, dict[str, Any]]:
@@ -115,6 +127,10 @@ def parse_budget(text: str, metrics: Mapping[str, Metric]) -> Constraint:
         value = parse_latency_ms(limit)
     elif unit == "bytes":
         value = float(parse_bytes(limit))
+    elif unit == "mJ":
+        value = parse_energy_mj(limit)
+    elif not unit and limit.endswith("%"):
+        value = parse_share(limit, what=f"budget {text!r}:")
     else:
         value = parse_count(limit.removesuffix(unit).strip() if unit else limit, what=f"budget {text!r}:")
     return Constraint(name, "<=" if op == "<=" else ">=", value)

@@ -18,6 +18,7 @@ import pytest
 from nas_edge.errors import BudgetError, ConfigError, FormatError, MissingExtraError, QuantityError, UnknownNameError
 from nas_edge.pipeline.comparing import flow as comparing
 from nas_edge.pipeline.comparing.flow import compare_flow
+from nas_edge.pipeline.comparing.problem import NoiseFloor
 from nas_edge.pipeline.comparing.request import CompareRequest, parse_budget, parse_strategy
 from nas_edge.search import FunctionMetric
 from nas_edge.spaces.tabular import TabularSpace
@@ -231,6 +232,7 @@ def test_without_matplotlib_the_extra_is_named_before_anything_is_run(request_, 
         ({"seeds": 0}, QuantityError, "seeds must be 1 to 200"),
         ({"evaluations": 1}, QuantityError, "at least 2"),
         ({"objectives": ("size",)}, UnknownNameError, "unknown metric 'size'"),
+        ({"resolutions": (32,)}, ConfigError, "--resolutions is of networks"),
         ({"space": "none.csv"}, FormatError, "none.csv: cannot be read"),
     ],
 )
@@ -242,10 +244,56 @@ def test_bad_input_is_one_clear_error(request_, change, error, message):
 def test_budgets_and_strategies_are_read_as_written():
     metrics = {
         name: FunctionMetric(name, unit, np.zeros_like)
-        for name, unit in [("latency", "ms"), ("macs", "MACs"), ("sram", "bytes"), ("accuracy", "%")]
+        for name, unit in [
+            ("latency", "ms"),
+            ("macs", "MACs"),
+            ("sram", "bytes"),
+            ("accuracy", "%"),
+            ("energy", "mJ"),
+            ("top1", ""),
+        ]
     }
-    read = [parse_budget(t, metrics) for t in ("15ms", "macs <= 60M", "sram<=256KB", "accuracy>=92%", "accuracy>=92")]
+    read = [
+        parse_budget(t, metrics)
+        for t in (
+            "15ms",
+            "macs <= 60M",
+            "sram<=256KB",
+            "accuracy>=92%",
+            "accuracy>=92",
+            "energy<=0.3J",
+            "top1>=92%",
+            "top1>=0.92",
+        )
+    ]
     assert [str(c) for c in read] == [
         "latency <= 15", "macs <= 6e+07", "sram <= 262144", "accuracy >= 92", "accuracy >= 92",
+        "energy <= 300", "top1 >= 0.92", "top1 >= 0.92",
     ]  # fmt: skip
     assert parse_strategy("evolution:crossover=0.25:niches=2") == ("evolution", {"crossover": 0.25, "niches": 2})
+
+
+def test_strategies_are_compared_on_a_bundle_and_the_predictors_error_is_told(stand):
+    pytest.importorskip("torch")
+    request = CompareRequest(
+        ("exhaustive", "random"), Path("out"), ("latency<=1s", "macs<=400k"), seeds=2, evaluations=400, bundle="tiny",
+        target="board", plot=False,
+    )  # fmt: skip
+    report = compare_flow(request)
+    by_strategy = {(row.strategy, row.budget): row for row in report.analysis.rows}
+    assert by_strategy["exhaustive", "macs<=400k"].regret == pytest.approx(0, abs=1e-12)
+    assert report.problem.about["bundle"] == "tiny"
+    assert report.problem.noise is None  # the stand's predictor says nothing of its quality
+    assert {"accuracy_predictor.npz", "table, fp32"} <= set(report.problem.inputs)
+
+
+def test_differences_below_the_predictors_error_are_called_so(request_, monkeypatch):
+    known = comparing.problem_of
+    monkeypatch.setattr(comparing, "problem_of", lambda r: replace(known(r), noise=NoiseFloor(0.5, 0.2)))
+    report = compare_flow(replace(request_, seeds=3))
+    note = next(n for n in report.analysis.notes if "off by 0.5000" in n)
+    assert "2 of 2 median differences from random:batch=50 are smaller" in note
+    assert report.summary()["noise"] == {"rmse": 0.5, "label_noise": 0.2}
+    monkeypatch.setattr(comparing, "problem_of", lambda r: replace(known(r), noise=NoiseFloor(1e-9)))
+    report = compare_flow(replace(request_, seeds=3))
+    assert any("every median difference" in n for n in report.analysis.notes)
