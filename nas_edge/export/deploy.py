@@ -13,6 +13,7 @@ from nas_edge import __version__
 from nas_edge.data.preprocess import Preprocess
 from nas_edge.errors import ExportError
 from nas_edge.export.parity import ParityReport
+from nas_edge.export.quantise import QuantisationReport
 from nas_edge.files import make_directory, write_bytes, write_json, write_text
 from nas_edge.units import format_bytes
 
@@ -64,8 +65,16 @@ class ModelCard:
     sources: Sequence[str] = field(default=())
     warnings: Sequence[str] = field(default=())
 
-    def markdown(self, classes: Sequence[str], side: int, model: bytes, parity: ParityReport) -> str:
+    def markdown(
+        self,
+        classes: Sequence[str],
+        side: int,
+        model: bytes,
+        parity: ParityReport,
+        quantisation: QuantisationReport | None = None,
+    ) -> str:
         """The card as Markdown."""
+        numbers = "int8" if quantisation else "float32"
         rows = [f"| {_cell(f.name)} | {_cell(f.value)} | {_cell(f.origin)} |" for f in self.figures]
         lines = [
             f"# {self.title}",
@@ -79,9 +88,9 @@ class ModelCard:
             "",
             "## The file",
             "",
-            f"- `{MODEL}`: {format_bytes(len(model))}, float32, sha256 `{hashlib.sha256(model).hexdigest()}`",
+            f"- `{MODEL}`: {format_bytes(len(model))}, {numbers}, sha256 `{hashlib.sha256(model).hexdigest()}`",
             f"- Written by nas-edge {__version__} from the space `{self.space}`.",
-            f"- Checked: {parity.describe()}.",
+            *_checks(parity, quantisation),
             f"- Architecture: `{json.dumps(dict(self.arch))}`",
             "",
             "## What it was made from",
@@ -89,8 +98,9 @@ class ModelCard:
             f"- Images: {self.data}",
             *(f"- {source}" for source in self.sources),
         ]
-        if self.warnings:
-            lines += ["", "## Limits", "", *(f"- {warning}" for warning in self.warnings)]
+        loud = [quantisation.warning()] if quantisation and quantisation.loud else []
+        if self.warnings or loud:
+            lines += ["", "## Limits", "", *(f"- {warning}" for warning in (*loud, *self.warnings))]
         return "\n".join(lines) + "\n"
 
 
@@ -103,6 +113,7 @@ def write_deploy(
     side: int,
     parity: ParityReport,
     card: ModelCard,
+    quantisation: QuantisationReport | None = None,
 ) -> tuple[Path, ...]:
     """Write a folder from which ONNX Runtime classifies pictures without nas-edge.
 
@@ -115,7 +126,8 @@ def write_deploy(
         classes: names, by number.
         preprocess: what the network was trained with.
         side: of its input, in pixels.
-        parity: the proof, for the card.
+        parity: the proof, for the card; of the float32 file that an int8 one was made from.
+        quantisation: what int8 costs, for the card; None for a float32 file.
         card: the rest of what is told.
 
     Returns:
@@ -133,9 +145,20 @@ def write_deploy(
     write_text(folder / LABELS, "".join(f"{name}\n" for name in classes))
     write_json(folder / PREPROCESS, settings)
     write_text(folder / EXAMPLE, Path(__file__).with_name("deploy_example.py").read_text(encoding="utf-8"))
-    write_text(folder / CARD, card.markdown(classes, side, model, parity))
+    write_text(folder / CARD, card.markdown(classes, side, model, parity, quantisation))
     write_bytes(folder / MODEL, model)
     return tuple(folder / name for name in (MODEL, LABELS, PREPROCESS, EXAMPLE, CARD))
+
+
+def _checks(parity: ParityReport, quantisation: QuantisationReport | None) -> list[str]:
+    if quantisation is None:
+        return [f"- Checked: {parity.describe()}."]
+    return [
+        f"- Checked before quantising: {parity.describe()}.",
+        f"- Quantised: activations' ranges from {quantisation.calibration_images} training images, weights of "
+        f"{quantisation.weight_bits} bits, one scale a channel.",
+        f"- Checked: {quantisation.describe()}.",
+    ]
 
 
 def _cell(text: str) -> str:

@@ -15,7 +15,7 @@ from nas_edge.progress import Progress, silent
 from nas_edge.supernet.static import StaticNet
 
 TOLERANCE = 1e-4
-_BATCH = 32
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,18 @@ def check_parity(
 
     if not len(images):
         raise DataError("parity needs at least one image")
-    session = _Session(model)
+    session = FileSession(model)
     was_training = net.training
     net.eval()
     wanted: list[NDArray[np.float32]] = []
     got: list[NDArray[np.float32]] = []
     try:
-        for start in range(0, len(images), _BATCH):
-            batch = preprocess.normalise(images[start : start + _BATCH])
+        for start in range(0, len(images), BATCH):
+            batch = preprocess.normalise(images[start : start + BATCH])
             with torch.no_grad():
                 wanted.append(net(torch.from_numpy(batch)).float().numpy())
             got.append(session.logits(batch))
-            progress(min(start + _BATCH, len(images)), len(images), "comparing the exported file with the network")
+            progress(min(start + BATCH, len(images)), len(images), "comparing the exported file with the network")
     finally:
         net.train(was_training)
     report = _compare(np.concatenate(wanted), np.concatenate(got), labels, tolerance, session.runtime)
@@ -141,7 +141,7 @@ def _compare(
     )
 
 
-class _Session:
+class FileSession:
     """The file in ONNX Runtime; images go through in the batch size that the file has."""
 
     def __init__(self, model: bytes) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from nas_edge.errors import ConfigError, ExportError, FormatError, UnknownNameError
+from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.export_flow import export_flow, exported_model
 from nas_edge.pipeline.profile_flow import profile_flow
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
+from nas_edge.runtimes.model_precision import model_precision
 from tests.stand import FakeBench
 
 
@@ -48,9 +52,37 @@ def test_a_bundle_exports_without_the_images_it_was_trained_on(run: Path, stand_
 def test_formats_and_precisions_of_later_versions_are_refused(run: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown export format 'onix'; did you mean onnx"):
         export_flow(run, "onix")
-    with pytest.raises(ExportError, match="fp32"):
-        export_flow(run, precision="int8")
-    assert not (run / "onnx-int8").exists()
+    with pytest.raises(ExportError, match="fp32 or int8 by this version, not 'fp16'"):
+        export_flow(run, precision="fp16")
+    assert not (run / "onnx-fp16").exists()
+
+
+def test_an_int8_file_is_proved_against_the_float_one_in_pairs(run: Path) -> None:
+    report = export_flow(run, precision="int8")
+    found = report.quantisation
+    assert found is not None
+    assert (found.images, found.labelled) == (48, 24)
+    assert found.calibration_images == 48
+    assert found.agreement > 0.6
+    assert found.interval is not None
+    assert found.interval[0] <= found.after - found.before <= found.interval[1]
+    assert model_precision(report.model.read_bytes()) == "int8"
+    assert exported_model(run, "int8") == report.model
+    assert exported_model(run, "fp32") is None
+    assert any(line.startswith("quantised ") for line in report.lines())
+    json.dumps(report.to_json(), allow_nan=False)
+    card = (report.directory / "model_card.md").read_text()
+    assert "int8 against float32 on 48 images" in card
+    assert "| latency | not known | searched in fp32" in card
+
+
+def test_the_example_of_an_int8_folder_classifies_a_picture(run: Path) -> None:
+    folder = export_flow(run, precision="int8").directory
+    picture = next((Path(load_bundle("tiny").header["data"]["spec"])).rglob("*.png"))
+    done = subprocess.run(
+        [sys.executable, str(folder / "example.py"), str(picture)], capture_output=True, text=True, check=True
+    )
+    assert any(name in done.stdout for name in ("apple", "brick", "cloud"))
 
 
 def test_a_profile_stands_beside_the_prediction_and_is_kept(run: Path, bench: FakeBench) -> None:
