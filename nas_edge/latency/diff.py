@@ -61,7 +61,7 @@ class TableDiff:
     """What `diff_tables` found.
 
     Attributes:
-        only_a, only_b: blocks that one table has alone.
+        only_a, only_b: blocks that one table has alone, as `canonical` names them.
         blocks, networks: ratios of what both have, None where they share nothing.
         networks_only_a, networks_only_b: how many networks one has alone.
         header: for each key of the headers that differs, both values.

@@ -19,7 +19,8 @@ from tests.stand import FakeBench
 
 COMMANDS = [
     ["train"], ["finetune"], ["evaluate"], ["search"], ["export"], ["profile"], ["run"], ["table", "measure"],
-    ["table", "show"], ["table", "check"], ["table", "predict"], ["targets", "list"], ["targets", "show"],
+    ["table", "show"], ["table", "check"], ["table", "predict"], ["table", "import"], ["table", "diff"],
+    ["table", "merge"], ["targets", "list"], ["targets", "show"],
 ]  # fmt: skip
 SEARCH = ["search", "--target", "board", "--bundle", "tiny", "--latency", "2ms", "--evaluations", "500"]
 
