@@ -184,7 +184,7 @@ def _notes(problem: ComparedProblem, several: bool, rows: Sequence[Row], seeds: 
 
 
 def _noise_note(rows: Sequence[Row], rmse: float, label_noise: float | None, baseline: str) -> str:
-    labels = "" if label_noise is None else f", of which {label_noise:.4f} is noise of the labels themselves"
+    labels = "" if label_noise is None else f"; its labels alone are noisy by {label_noise:.4f}"
     text = f"the accuracy predictor is off by {rmse:.4f} (rmse on networks it was not fitted to{labels})"
     differences = [
         (row, abs(row.against.difference)) for row in rows if row.against and row.against.difference is not None

@@ -27,6 +27,8 @@ from nas_edge.search.problem import Problem
 TABLE, SUMMARY, PLOT = "compare.csv", "summary.json", "anytime"
 _POINTS = 200  # of a curve
 
+Budgets = Mapping[str, tuple[Constraint, ...]]
+
 
 def compare_flow(request: CompareRequest, progress: Progress = silent) -> CompareReport:
     """Run what is still to be run, and write the tables and plots of all of it.
@@ -44,16 +46,14 @@ def compare_flow(request: CompareRequest, progress: Progress = silent) -> Compar
 
         require_matplotlib()
     problem = problem_of(request)
-    budgets: dict[str, Constraint | None] = {text: parse_budget(text, problem.metrics) for text in request.budgets}
-    budgets = budgets or {"": None}
+    budgets: Budgets = {text: (parse_budget(text, problem.metrics),) for text in request.budgets} or {"": ()}
     bare = Problem(problem.space, problem.metrics, problem.objectives, ())
     refuse_hopeless(bare, budgets, request.seed)
     store = RunStore(make_directory(request.out), _settings(request, problem))
     records, kept = _runs(request, problem, budgets, store, progress)
     optima: dict[str, KnownOptimum | None] = {}
-    for number, (budget, constraint) in enumerate(budgets.items()):
+    for number, (budget, constraints) in enumerate(budgets.items()):
         progress(number, len(budgets), "looking for the exact optimum")
-        constraints = () if constraint is None else (constraint,)
         limited = Problem(problem.space, problem.metrics, problem.objectives, constraints)
         optima[budget] = known_optimum(limited) if len(problem.objectives) == 1 else None
     seeds = range(request.seed, request.seed + request.seeds)
@@ -83,7 +83,7 @@ def _settings(request: CompareRequest, problem: ComparedProblem) -> dict[str, ob
 def _runs(
     request: CompareRequest,
     problem: ComparedProblem,
-    budgets: Mapping[str, Constraint | None],
+    budgets: Budgets,
     store: RunStore,
     progress: Progress,
 ) -> tuple[dict[RunKey, RunRecord], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,10 +57,8 @@ def _listed(problem: Problem) -> KnownOptimum | None:
     return KnownOptimum(sign * best, True, "listed") if np.isfinite(best) else None
 
 
-def refuse_hopeless(problem: Problem, budgets: dict[str, Constraint | None], seed: int) -> None:
+def refuse_hopeless(problem: Problem, budgets: Mapping[str, tuple[Constraint, ...]], seed: int) -> None:
     """Raise BudgetError where a budget is beyond every architecture."""
     known = np.stack([problem.space.smallest(), problem.space.largest()])
-    for constraint in budgets.values():
-        if constraint is not None:
-            limited = Problem(problem.space, problem.metrics, problem.objectives, (constraint,))
-            refuse_impossible(limited, known, seed)
+    for constraints in budgets.values():
+        refuse_impossible(Problem(problem.space, problem.metrics, problem.objectives, constraints), known, seed)

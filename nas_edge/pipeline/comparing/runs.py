@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ class RunStore:
 
 
 def run_once(
-    problem: ComparedProblem, constraint: Constraint | None, key: RunKey, evaluations: int, progress: Progress
+    problem: ComparedProblem, constraints: Sequence[Constraint], key: RunKey, evaluations: int, progress: Progress
 ) -> RunRecord:
     """One search.
 
@@ -123,7 +123,6 @@ def run_once(
 
     """
     name, options = parse_strategy(key.strategy)
-    constraints = [] if constraint is None else [constraint]
     try:
         result = search(
             problem.space, problem.metrics, constraints, objective=problem.objectives, strategy=name, options=options,

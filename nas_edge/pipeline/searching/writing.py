@@ -51,6 +51,7 @@ def write_run(
         "rounds": report.rounds,
         "trace": [] if last is None else [[n, value] for n, value in last.trace],
         "notes": list(report.notes),
+        "request": {**request.to_json(), "out": None},
     }
     write_result(directory, result, report.arch | {"space": report.space, "num_classes": source.num_classes})
     if last is not None:
