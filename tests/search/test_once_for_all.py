@@ -5,26 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nas_edge.accuracy import AccuracyPredictor, FeatureLayout
+from nas_edge.accuracy.once_for_all import load_accuracy_predictor
 from nas_edge.search import Constraint, MetricContext, build_metrics, search
 from nas_edge.spaces import SearchSpace
 
 NAME, RESOLUTIONS = "ofa-mbv3-w1.2", (160, 176, 192, 208, 224)
-
-
-def rows_of_our_layout(published, layout):
-    """First layer [128, units] (kernels, then ratios of 20 blocks, then resolutions) in the order of our features."""
-    rows, slot = [], -1
-    for name, choices in layout.genes:
-        for i, choice in enumerate(choices):
-            if name == "r":
-                rows.append(published[120 + int(choice - 112) // 16])
-            elif name.endswith(".k"):
-                slot += i == 0
-                rows.append(published[3 * slot + i])
-            else:
-                rows.append(published[60 + 3 * slot + i])
-    return np.stack(rows)
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +21,9 @@ def published(shared_dir):
 
 
 @pytest.fixture(scope="module")
-def predictor(published):
-    layout = FeatureLayout.of(SearchSpace.named(NAME))
-    weights = [w.T for w in published[::2]]
-    weights[0] = rows_of_our_layout(weights[0], layout)
-    linear = np.zeros((1, layout.size), np.float32)
-    biases = [b[None] for b in published[1::2]]
-    return AccuracyPredictor(layout, tuple(np.ascontiguousarray(w)[None] for w in weights), tuple(biases), linear)
+def predictor(shared_dir):
+    space = SearchSpace.named(NAME).restrict(resolutions=RESOLUTIONS)
+    return load_accuracy_predictor(shared_dir / "data" / "ofa" / "acc_predictor.pth", space)
 
 
 def by_their_encoding(space, row, published):
@@ -59,7 +40,7 @@ def by_their_encoding(space, row, published):
 
 
 def test_our_predictor_computes_what_theirs_does(predictor, published):
-    space = SearchSpace.named(NAME)
+    space = SearchSpace.named(NAME).restrict(resolutions=RESOLUTIONS)
     population = space.sample(10, np.random.default_rng(0))
     ours = predictor.predict(population)
     assert ours == pytest.approx([by_their_encoding(space, row, published) for row in population], abs=1e-5)
