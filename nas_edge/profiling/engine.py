@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nas_edge.devices import Device, LocalDevice
-from nas_edge.errors import MeasurementError
+from nas_edge.errors import DeviceError, MeasurementError
 from nas_edge.profiling.isolation import isolated
 from nas_edge.profiling.journal import Journal
 from nas_edge.profiling.measurement import Measurement
+from nas_edge.profiling.pool import SessionPool, WorkItem
 from nas_edge.profiling.protocol import Protocol, Regime
-from nas_edge.profiling.reference import ReferenceKernel
-from nas_edge.profiling.sitting import SessionPool, Sitting, WorkItem
+from nas_edge.profiling.reference import ReferenceKernel, reference_identity
+from nas_edge.profiling.sitting import Sitting
 from nas_edge.progress import Progress, silent
 from nas_edge.runtimes import Runtime
 
@@ -77,17 +78,20 @@ def measure_many(
             measurement loses the visit it was in. Whoever is done with the results deletes it.
         progress: told about twice a second; its unit is quiet visits.
         reference: a reading of the reference kernel in ms; by default `ReferenceKernel` on the local device, and a
-            constant on others.
-        reference_quiet_ms: its quiet value if known (from the table whose figures the result is compared with), else
-            that of this sitting.
+            constant on others. Its attribute `identity`, if it has one, goes into the result.
+        reference_quiet_ms: its quiet value if known (from the table whose figures the result is compared with: see
+            `TableHeader.quiet_reference_ms`), else that of this sitting.
 
     Returns:
         a `Measurement` for each name.
 
     Raises:
         MeasurementError: nothing to measure, names not unique, a model that does not load, times that are not finite
-            and positive or that add up to more than has passed (the clock jumped), more threads than cores.
+            and positive or that add up to more than has passed (the clock jumped) time after time, more threads than
+            cores.
         DeviceError: the device is locked or gone. FormatError, StorageError: see `Journal`.
+
+    What was measured until then is in the journal, if there is one, and the message says so.
 
     """
     protocol = protocol or Protocol.default()
@@ -96,6 +100,7 @@ def measure_many(
     if len({item.name for item in items}) < len(items):
         raise MeasurementError("names of work items must be unique")
     local = isinstance(device, LocalDevice)
+    kernel = _kernel_of(reference, local)
     if protocol.regime is Regime.COLD and not local:
         raise MeasurementError(f"device {device.name!r}: the cold regime is measured on the local device only")
     fingerprint = device.fingerprint()
@@ -106,25 +111,34 @@ def measure_many(
         "precision": precision,
         "threads": threads,
         "regime": str(protocol.regime),
+        "reference": kernel,
     }
     report = progress or silent
     report(0, len(items) * protocol.rounds, f"measuring on device {device.name!r}")
     with device.lock(_LOCK_WAIT_S), Journal(journal, conditions) as book:
         state = device.state()
-        with isolated(threads) if local else contextlib.nullcontext():
-            reading = reference or (ReferenceKernel() if local else lambda: 1.0)
+        with isolated(threads) if local else contextlib.nullcontext(()) as cores:
             sitting = Sitting(
                 items,
                 protocol,
                 book,
-                reading,
+                reference or (ReferenceKernel() if local else lambda: 1.0),
                 reference_quiet_ms,
                 watch_cpu=local and threads == 1,
                 cache_bytes=fingerprint.cache_bytes,
             )
             resident = min(_RESIDENT_BYTES, fingerprint.memory_bytes // _RESIDENT_SHARE or _RESIDENT_BYTES)
-            with SessionPool(items, runtime, precision, threads, resident) as pool:
-                sitting.measure(pool, report)
+            with SessionPool(items, runtime, precision, threads, resident, protocol.reload_every) as pool:
+                try:
+                    sitting.measure(pool, report)
+                except (DeviceError, MeasurementError) as error:
+                    if journal is None or not book.visits:
+                        raise
+                    raise type(error)(
+                        f"{error}; the {len(book.visits)} visits until then are kept in {journal}: "
+                        "the same command goes on from there"
+                    ) from error
+    interference = sitting.interference()
     return {
         item.name: Measurement(
             name=item.name,
@@ -140,6 +154,15 @@ def measure_many(
             state=state,
             reference_quiet_ms=sitting.quiet_ms,
             date=sitting.last(item).date,
+            reference_kernel=kernel,
+            cores=cores,
+            interference=interference,
         )
         for item in items
     }
+
+
+def _kernel_of(reference: Callable[[], float] | None, local: bool) -> str:
+    if reference is not None:
+        return str(getattr(reference, "identity", ""))
+    return reference_identity() if local else ""

@@ -15,9 +15,13 @@ from nas_edge.origin import Origin, OriginKind
 from nas_edge.profiling.protocol import Protocol, Regime, Statistic
 from nas_edge.profiling.statistics import quantile_ms, upper_limit_ms
 
-FORMAT = 1
+FORMAT = 2
 MIN_QUIET = 3
 """Fewer quiet visits than this do not make an estimate: the least disturbed visits stand in, and it is said."""
+
+_RESIDUE = 0.2
+"""Error of bringing a time to the quiet state, as a share of the way: networks slow down by up to a fifth more than the
+reference kernel. Within the protocol's tolerance it drowns in the visits' scatter."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,40 @@ class Visit:
     @property
     def disturbance(self) -> float:
         """How far from undisturbed, 0 is not at all."""
-        return max(self.reference_ratio - 1, 1 - self.cpu_share)
+        return max(abs(self.reference_ratio - 1), 1 - self.cpu_share)
+
+    @property
+    def quiet_samples_ms(self) -> tuple[float, ...]:
+        """The samples brought to the speed that the machine has when the reference kernel takes its quiet value."""
+        return tuple(sample / self.reference_ratio for sample in self.samples_ms)
+
+
+@dataclass(frozen=True)
+class Interference:
+    """What a sitting noticed of other programs, over all its items.
+
+    Attributes:
+        visits: all of them. disturbed: those that were not quiet, and were repeated where time allowed.
+        waits: how often a disturbance was waited for to pass, and waited_s: for how long, together.
+        clock_jumps: visits thrown away because their times could not be.
+        slowest: greatest reference ratio; 1.1 is a machine slowed down by a tenth.
+
+    """
+
+    visits: int = 0
+    disturbed: int = 0
+    waits: int = 0
+    waited_s: float = 0.0
+    clock_jumps: int = 0
+    slowest: float = 1.0
+
+    def describe(self) -> str:
+        """One phrase for a person."""
+        jumps = f", the clock jumped {self.clock_jumps} times" if self.clock_jumps else ""
+        return (
+            f"{self.disturbed} of {self.visits} visits disturbed (slowed down by up to "
+            f"{100 * max(self.slowest - 1, 0):.0f} %), waited {self.waits} times, {self.waited_s:.1f} s{jumps}"
+        )
 
 
 @dataclass(frozen=True)
@@ -57,8 +94,11 @@ class Measurement:
         protocol: how it was measured.
         device: on what.
         state: the device's, at the beginning.
-        reference_quiet_ms: quiet value of the reference kernel in that sitting.
+        reference_quiet_ms: quiet value of the reference kernel: of that sitting, or as it was given.
         date: UTC, ISO format, of the last visit.
+        reference_kernel: identity of the reference kernel, "" for none.
+        cores: that the process was pinned to.
+        interference: of the whole sitting.
 
     """
 
@@ -75,6 +115,9 @@ class Measurement:
     state: DeviceState
     reference_quiet_ms: float
     date: str
+    reference_kernel: str = ""
+    cores: tuple[int, ...] = ()
+    interference: Interference = Interference()
 
     @property
     def regime(self) -> Regime:
@@ -106,12 +149,20 @@ class Measurement:
         return sum(len(visit.samples_ms) for visit in self.used_visits)
 
     def estimate_ms(self, statistic: Statistic | str = Statistic.MEDIAN) -> float:
-        """The estimator of tables, verification and profile alike: a quantile over the runs of the used visits."""
-        return quantile_ms([v.samples_ms for v in self.used_visits], Statistic(statistic).quantile)
+        """The estimator of tables, verification and profile alike: a quantile over the runs of the used visits, each
+        brought to the quiet value of the reference kernel.
+        """
+        return quantile_ms([v.quiet_samples_ms for v in self.used_visits], Statistic(statistic).quantile)
 
     def upper_ms(self, statistic: Statistic | str = Statistic.MEDIAN) -> float:
-        """One-sided 95 % upper confidence limit of `estimate_ms`; infinite for a single visit."""
-        return upper_limit_ms([v.samples_ms for v in self.used_visits], Statistic(statistic).quantile)
+        """One-sided 95 % upper confidence limit of `estimate_ms`; infinite for a single visit.
+
+        Wider where no quiet visits could be had: what was brought a long way is less certain.
+        """
+        limit = upper_limit_ms([v.quiet_samples_ms for v in self.used_visits], Statistic(statistic).quantile)
+        if not self.disturbed:
+            return limit
+        return limit * (1 + _RESIDUE * float(np.median([abs(v.reference_ratio - 1) for v in self.used_visits])))
 
     @cached_property
     def median_ms(self) -> float:
@@ -141,7 +192,7 @@ class Measurement:
     @cached_property
     def spread(self) -> float:
         """Interquartile range of the used visits' medians, relative to the median: how well visits agree."""
-        medians = [float(np.median(visit.samples_ms)) for visit in self.used_visits]
+        medians = [float(np.median(visit.quiet_samples_ms)) for visit in self.used_visits]
         low, high = np.quantile(medians, [0.25, 0.75])
         return float(high - low) / self.median_ms
 
@@ -159,13 +210,20 @@ class Measurement:
             "protocol": self.protocol.to_json(),
             "device": self.device.to_json(),
             "state": self.state.to_json(),
+            "cores": list(self.cores),
+            "interference": asdict(self.interference),
             "visits": [{**asdict(visit), "samples_ms": list(visit.samples_ms)} for visit in self.visits],
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], where: str = "measurement") -> Measurement:
-        """The inverse of `to_json`. Raises FormatError: another format, missing or unknown keys, no visits."""
-        if data.get("format") != FORMAT:
+        """The inverse of `to_json`, of older formats too.
+
+        Raises:
+            FormatError: a newer format, missing or unknown keys, no visits.
+
+        """
+        if data.get("format") not in range(1, FORMAT + 1):
             raise FormatError(
                 f"{where}: format {data.get('format')!r} is not {FORMAT}; a newer one needs a newer nas-edge"
             )
@@ -176,15 +234,18 @@ class Measurement:
             )
             if not visits or not all(visit.samples_ms for visit in visits):
                 raise ValueError("no samples")
-            unknown = set(data) - {*_PLAIN, "format", "protocol", "device", "state", "visits"}
+            structured = {"format", "protocol", "device", "state", "visits", "cores", "interference"}
+            unknown = set(data) - {*_PLAIN, *structured}
             if unknown:
                 raise ValueError(f"unknown keys {', '.join(sorted(unknown))}")
             return cls(
-                **{key: data[key] for key in _PLAIN},
+                **{key: data[key] for key in _PLAIN if key in data or key not in _SINCE_2},
                 protocol=Protocol.from_json(data["protocol"]),
                 device=DeviceFingerprint.from_json(data["device"]),
                 state=DeviceState.from_json(data["state"]),
                 visits=visits,
+                cores=tuple(int(core) for core in data.get("cores", ())),
+                interference=Interference(**data.get("interference", {})),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{where}: does not describe a measurement ({error!r})") from error
@@ -192,5 +253,6 @@ class Measurement:
 
 _PLAIN = (
     "name", "artefact_sha256", "runtime", "runtime_version", "precision", "threads", "batch", "reference_quiet_ms",
-    "date",
+    "date", "reference_kernel",
 )  # fmt: skip
+_SINCE_2 = ("reference_kernel",)

@@ -51,7 +51,11 @@ class Protocol:
         warmup_ms: ... and further ones until this long has been spent ...
         max_warmups: ... or this many are done.
         tolerance: relative half-width of the 95 % interval that is narrow enough; 0 to always do `rounds`.
-        quiet_tolerance: how far the reference kernel may be from its quiet value, relative.
+        quiet_tolerance: how far the reference kernel may be from its quiet value, relative; what is measured within
+            it is brought to the quiet value in proportion.
+        reload_every: visits after which an item is loaded anew: where a model lies in memory changes its time by one
+            or two per cent, and the next process will have it elsewhere.
+        patience: share of the time that may be spent waiting for a disturbance to pass.
         min_span_s: the visits of an item are spread over at least this long, with pauses: clocks drift over seconds.
         time_limit_s: no further round is begun after this; None for no limit.
         seed: of the order.
@@ -71,6 +75,8 @@ class Protocol:
     max_warmups: int = 10
     tolerance: float = 0.01
     quiet_tolerance: float = 0.03
+    reload_every: int = 3
+    patience: float = 0.1
     min_span_s: float = 0.0
     time_limit_s: float | None = None
     seed: int = 0
@@ -84,6 +90,10 @@ class Protocol:
         if not (1 <= self.repeats <= self.max_repeats and 0 <= self.warmups <= self.max_warmups):
             raise MeasurementError(
                 f"protocol: repeats {self.repeats} and warmups {self.warmups} must be positive and at most their maxima"
+            )
+        if self.reload_every < 1 or not 0 <= self.patience < 1:
+            raise MeasurementError(
+                f"protocol: reload_every {self.reload_every} must be positive, patience {self.patience} a share below 1"
             )
         if self.time_limit_s is not None and self.time_limit_s <= 0:
             raise MeasurementError(f"protocol: time_limit_s must be positive, not {self.time_limit_s}")
@@ -102,8 +112,9 @@ class Protocol:
     def thorough(cls) -> Protocol:
         """Verification, `profile`, and figures that are published."""
         return cls(
-            min_rounds=12, rounds=24, max_rounds=48, max_repeats=100, visit_ms=20.0, min_span_s=6.0, tolerance=0.005
-        )
+            min_rounds=12, rounds=24, max_rounds=48, max_repeats=100, visit_ms=20.0, min_span_s=6.0, tolerance=0.005,
+            reload_every=2,
+        )  # fmt: skip
 
     def for_statistic(self, statistic: Statistic | str) -> Protocol:
         """The same with another statistic; a high quantile gets visits that are long enough to show it."""

@@ -1,61 +1,77 @@
-"""The reference kernel: fixed work, timed around every visit, that shows when the machine was disturbed.
+"""The reference kernel: fixed work, timed around every visit, that tells how fast the machine is at this moment.
 
-On shared machines the clock follows what the neighbours do, by several per cent within seconds. The kernel has two
-parts that feel it as networks do: arithmetic on what the first cache level holds, and passes over what the second one
-holds. A pass over the last level would feel the neighbours' traffic as well, but it also feels, by a tenth, which
-blocks were measured just before; readings could then not be compared from one sitting to the next. It needs numpy
-alone, so its quiet value does not change with the runtime that is measured.
+On shared machines the clock follows what the neighbours do, by several per cent within seconds and by more than ten
+from one sitting to the next. What is measured is therefore brought to the kernel's quiet value, and what was measured
+far from it is repeated. That takes a kernel that means the same in every process: passes over writable arrays of numpy
+vary by a tenth with where the system puts them, hashing and passes that only read do not (tried in a dozen processes;
+`tests/benchmarks/test_reference.py`). Two thirds of the time are arithmetic within the first cache level, one third
+reads twice what the second one holds. It needs no runtime, so its value does not change with the one that is measured.
 """
 
 from __future__ import annotations
 
+import hashlib
+import platform
 import time
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-_SMALL = 4096  # float32: 16 KB
-_LARGE = 64 * 1024  # float32: 256 KB read, 256 KB written
-_ARITHMETIC_LOOPS = 48
-_READINGS = 5
-_PASSES = 4
-_FORGOTTEN = 2  # readings until the caches hold the arrays again, whatever ran before
+NAME = "sha256 and 2 MB"
+VERSION = 2
+"""Counted up with every change of what is timed: values of different versions are not compared."""
+
 QUIET_QUANTILE = 0.2
+
+_HASHED = bytes(16 * 1024)
+_HASHES = 8
+_READ_BYTES = 2 * 2**20
+_PAGE = 4096
+_READINGS = 5
+_PASSES = 3
+_FORGOTTEN = 1  # passes until the caches hold the array again, whatever ran before
+
+
+def reference_identity() -> str:
+    """What a reading is of: kernel, version, and the software that it is made of."""
+    return f"{NAME}, version {VERSION}, Python {platform.python_version()}, numpy {np.__version__}"
 
 
 class ReferenceKernel:
-    """Callable: one reading in ms, about three quarters of it arithmetic."""
+    """Callable: one reading in ms, of about half a millisecond's work."""
+
+    identity = reference_identity()
 
     def __init__(self) -> None:
-        self._small = np.linspace(0.5, 1.5, _SMALL, dtype=np.float32)
-        self._small_out = np.empty_like(self._small)
-        self._large = np.ones(_LARGE, np.float32)
-        self._large_out = np.empty_like(self._large)
+        self._array = _page_aligned(_READ_BYTES)
         for _ in range(20):
             self()
 
     def __call__(self) -> float:
         """Median of a few short runs of each part, summed: single interruptions do not count, lasting ones do."""
-        memory = float(np.median([self._memory_ns() for _ in range(_FORGOTTEN + _READINGS)][_FORGOTTEN:]))
-        arithmetic = float(np.median([self._arithmetic_ns() for _ in range(_READINGS)]))
-        return (memory + arithmetic) / 1e6
+        reading = float(np.median([self._read_ns() for _ in range(_FORGOTTEN + _PASSES)][_FORGOTTEN:]))
+        return (reading + float(np.median([self._hash_ns() for _ in range(_READINGS)]))) / 1e6
 
-    def _arithmetic_ns(self) -> int:
-        small, out = self._small, self._small_out
+    def _hash_ns(self) -> int:
         start = time.perf_counter_ns()
-        for _ in range(_ARITHMETIC_LOOPS):
-            np.sqrt(small, out)
-            np.multiply(small, out, out)
-            np.add(small, out, out)
+        for _ in range(_HASHES):
+            hashlib.sha256(_HASHED).digest()
         return time.perf_counter_ns() - start
 
-    def _memory_ns(self) -> int:
+    def _read_ns(self) -> int:
         start = time.perf_counter_ns()
-        for _ in range(_PASSES):
-            np.add(self._large, 1.0, self._large_out)
+        np.bitwise_or.reduce(self._array)
         return time.perf_counter_ns() - start
 
 
 def quiet_value(readings_ms: Sequence[float]) -> float:
     """What the kernel takes when nothing disturbs: a low quantile of all readings of a sitting, ms."""
     return float(np.quantile(np.asarray(readings_ms, np.float64), QUIET_QUANTILE))
+
+
+def _page_aligned(size: int) -> NDArray[np.int64]:
+    """Ones (pages of zeros would be one and the same), int64 [size / 8]."""
+    raw = np.ones(size + _PAGE, np.uint8)
+    start = -raw.ctypes.data % _PAGE
+    return raw[start : start + size].view(np.int64)

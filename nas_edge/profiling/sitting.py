@@ -2,91 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.errors import MeasurementError
 from nas_edge.profiling.journal import Journal, RawVisit
-from nas_edge.profiling.measurement import Visit
+from nas_edge.profiling.measurement import Interference, Visit
+from nas_edge.profiling.pool import SessionPool, WorkItem
 from nas_edge.profiling.protocol import Protocol, Regime
 from nas_edge.profiling.reference import quiet_value
 from nas_edge.profiling.statistics import relative_half_width
 from nas_edge.progress import Progress
-from nas_edge.runtimes import Runtime, Session
+from nas_edge.runtimes import Session
 
 _MIN_CPU_SHARE = 0.95
 _REPORT_S = 0.5
 _LEAST_EVICTED_BYTES = 64 * 2**20
-
-
-@dataclass(frozen=True)
-class WorkItem:
-    """Something to measure: a name that is unique in its sitting, and an ONNX model."""
-
-    name: str
-    model: bytes
-
-    @cached_property
-    def sha256(self) -> str:
-        """Of the model."""
-        return hashlib.sha256(self.model).hexdigest()
-
-
-class SessionPool:
-    """Sessions of the items, loaded when first visited. A context manager.
-
-    Args:
-        items: what will be asked for.
-        runtime, precision, threads: see `Runtime.prepare`.
-        resident_bytes: models (the smallest first) up to this sum stay loaded, others are loaded for each visit.
-
-    """
-
-    def __init__(
-        self, items: Sequence[WorkItem], runtime: Runtime, precision: str, threads: int, resident_bytes: int
-    ) -> None:
-        self._runtime, self._precision, self._threads = runtime, precision, threads
-        self._resident: set[str] = set()
-        self._open: dict[str, Session] = {}
-        used = 0
-        for item in sorted(items, key=lambda item: len(item.model)):
-            used += len(item.model)
-            if used > resident_bytes:
-                break
-            self._resident.add(item.name)
-
-    def session(self, item: WorkItem) -> Session:
-        """A session that is ready to run. Raises MeasurementError naming the item if the model does not load."""
-        if item.name not in self._open:
-            try:
-                self._open[item.name] = self._runtime.prepare(item.model, self._precision, self._threads)
-            except MeasurementError as error:
-                raise MeasurementError(f"{item.name}: {error}") from error
-        return self._open[item.name]
-
-    def release(self, item: WorkItem) -> None:
-        """The visit is over: close what is not to stay."""
-        if item.name not in self._resident:
-            self._open.pop(item.name).close()
-
-    def __enter__(self) -> SessionPool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for session in self._open.values():
-            session.close()
-        self._open.clear()
+_JUMPS = 3  # of the clock during the visits of one item, one after the other: then it is no accident
+_ENOUGH_READINGS = 20  # until the sitting's own quiet value can be trusted
+_SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.02, 1.0
 
 
 class Sitting:
@@ -118,6 +58,8 @@ class Sitting:
         self._visits: dict[str, list[RawVisit]] = {item.name: [] for item in items}
         self._values: dict[str, list[float]] = {item.name: [] for item in items}
         self._readings: list[float] = []
+        self._waits, self._waited_s, self._jumps = 0, 0.0, 0
+        self._jumps_of: dict[str, int] = {}
         self._evict = _Evictor(cache_bytes) if protocol.regime is Regime.COLD else None
         for visit in journal.visits:
             if (visit.name, visit.sha256) in wanted:
@@ -138,6 +80,19 @@ class Sitting:
         return tuple(
             Visit(v.round, v.samples_ms, v.reference_ms / quiet_ms, v.cpu_share, self._is_quiet(v, quiet_ms))
             for v in self._visits[item.name]
+        )
+
+    def interference(self) -> Interference:
+        """What was noticed of other programs."""
+        quiet_ms = self.quiet_ms
+        visits = [visit for each in self._visits.values() for visit in each]
+        return Interference(
+            visits=len(visits),
+            disturbed=sum(not self._is_quiet(visit, quiet_ms) for visit in visits),
+            waits=self._waits,
+            waited_s=round(self._waited_s, 3),
+            clock_jumps=self._jumps,
+            slowest=round(max((visit.reference_ms for visit in visits), default=quiet_ms) / quiet_ms, 4),
         )
 
     def measure(self, pool: SessionPool, progress: Progress) -> None:
@@ -175,14 +130,42 @@ class Sitting:
         for number, item in enumerate(order):
             if self._late(begun, [item]):
                 continue
-            visit, before = self._visit(item, pool.session(item), before)
-            pool.release(item)
+            before = self._settled(before, verdict.quiet_ms, begun)
+            try:
+                visit, before = self._visit(item, pool.session(item), before)
+            except _ClockJumpError as error:
+                before = self._jumped(item, error)
+                continue
+            finally:
+                pool.release(item)
+            self._jumps_of.pop(item.name, None)
             self._keep(visit)
             self._journal.append(visit)
             if time.monotonic() - reported > _REPORT_S:
                 reported = time.monotonic()
                 done = min(verdict.done + number * (verdict.quiet_share or 1.0), total)
                 progress(done, total, f"round {visit.round + 1}, {verdict.quiet_share:.0%} of the visits quiet so far")
+
+    def _settled(self, reading_ms: float, quiet_ms: float | None, begun: float) -> float:
+        """Wait while the machine is disturbed, as long as patience lasts; the latest reading."""
+        pause = _SHORTEST_WAIT_S
+        while quiet_ms is not None and self._off(reading_ms, quiet_ms) > self._protocol.quiet_tolerance:
+            patience_s = self._protocol.patience * (time.monotonic() - begun) - self._waited_s
+            if patience_s < pause:
+                break
+            time.sleep(pause)
+            self._waits, self._waited_s = self._waits + 1, self._waited_s + pause
+            pause = min(2 * pause, _LONGEST_WAIT_S)
+            reading_ms = self._reference()
+        return reading_ms
+
+    def _jumped(self, item: WorkItem, error: _ClockJumpError) -> float:
+        """Count a visit that was thrown away; a fresh reading. Raises MeasurementError when that repeats."""
+        self._jumps += 1
+        self._jumps_of[item.name] = self._jumps_of.get(item.name, 0) + 1
+        if self._jumps_of[item.name] >= _JUMPS:
+            raise MeasurementError(str(error)) from error
+        return self._reference()
 
     def _visit(self, item: WorkItem, session: Session, before_ms: float) -> tuple[RawVisit, float]:
         """One visit, and the reference reading after it."""
@@ -229,8 +212,12 @@ class Sitting:
         self._readings.append(visit.reference_ms)
 
     def _is_quiet(self, visit: RawVisit, quiet_ms: float) -> bool:
-        off = abs(visit.reference_ms / quiet_ms - 1)
+        off = self._off(visit.reference_ms, quiet_ms)
         return off <= self._protocol.quiet_tolerance and visit.cpu_share >= _MIN_CPU_SHARE
+
+    @staticmethod
+    def _off(reading_ms: float, quiet_ms: float) -> float:
+        return abs(reading_ms / quiet_ms - 1)
 
     def _verdict(self) -> _Verdict:
         """What the visits so far amount to, against the quiet value as it is known by now."""
@@ -240,7 +227,7 @@ class Sitting:
         for item in self._items:
             visits = self._visits[item.name]
             pairs = zip(visits, self._values[item.name], strict=True)
-            quiet = [value for visit, value in pairs if self._is_quiet(visit, quiet_ms)]
+            quiet = [value / v.reference_ms for v, value in pairs if self._is_quiet(v, quiet_ms)]
             quiet_visits += len(quiet)
             enough = len(quiet) >= protocol.rounds or len(visits) >= protocol.max_rounds
             if not enough and len(quiet) >= protocol.min_rounds:
@@ -248,7 +235,10 @@ class Sitting:
             done += protocol.rounds if enough else len(quiet)
             if not enough:
                 unfinished.append(item)
-        return _Verdict(tuple(unfinished), done, quiet_visits / max(len(self._readings), 1))
+        known = self._known_quiet_ms is not None or len(self._readings) >= _ENOUGH_READINGS
+        return _Verdict(
+            tuple(unfinished), done, quiet_visits / max(len(self._readings), 1), quiet_ms if known else None
+        )
 
 
 @dataclass(frozen=True)
@@ -259,12 +249,14 @@ class _Verdict:
         unfinished: items that need more visits.
         done: quiet visits so far; a finished item counts as `rounds`.
         quiet_share: of all visits.
+        quiet_ms: of the reference kernel, None while too few readings tell.
 
     """
 
     unfinished: tuple[WorkItem, ...]
     done: int
     quiet_share: float
+    quiet_ms: float | None
 
 
 class _Evictor:
@@ -277,10 +269,14 @@ class _Evictor:
         self._buffer += 1
 
 
+class _ClockJumpError(Exception):
+    """Times that cannot be: the visit is thrown away and repeated."""
+
+
 def _check_samples(name: str, samples: NDArray[np.float64], passed_ms: float) -> None:
     if not samples.size or not np.isfinite(samples).all() or samples.min() <= 0:
-        raise MeasurementError(f"{name}: run times must be finite and positive, not {samples[:3]}; did the clock jump?")
+        raise _ClockJumpError(f"{name}: run times must be finite and positive, not {samples[:3]}; did the clock jump?")
     if samples.sum() > passed_ms * 1.01 + 0.01:
-        raise MeasurementError(
+        raise _ClockJumpError(
             f"{name}: run times add up to {samples.sum():.3f} ms, {passed_ms:.3f} ms have passed; did the clock jump?"
         )

@@ -121,6 +121,69 @@ def test_a_machine_that_never_is_quiet_gives_figures_that_say_so():
     assert m.median_ms > 0
 
 
+def test_times_are_brought_to_the_quiet_value_of_the_reference():
+    """A clock that is 2 % slow slows the reference and the network alike."""
+    speed = {"now": 1.0}
+
+    def times(n):
+        speed["now"] = 1.02 if speed["now"] == 1.0 else 1.0
+        return np.full(n, 1e-6 * speed["now"])
+
+    found = fake(FAST[:1], FakeRuntime(times), replace(TINY, rounds=4, max_rounds=9), reference=lambda: speed["now"],
+                 reference_quiet_ms=1.0)  # fmt: skip
+    slow = replace(TINY, rounds=4)
+    by_three = fake(FAST[:1], FakeRuntime(lambda n: np.full(n, 1.03e-6)), slow, reference=lambda: 1.03,
+                    reference_quiet_ms=1.0)  # fmt: skip
+    assert not found["a"].disturbed
+    assert by_three["a"].median_ms == pytest.approx(1e-6, rel=1e-9)
+    assert by_three["a"].visits[0].samples_ms[0] == 1.03e-6
+
+
+def test_what_was_brought_a_long_way_has_a_wider_limit():
+    steady = FakeRuntime(lambda n: np.full(n, 1.2e-6))
+    near, far = (fake(FAST[:1], steady, reference=lambda ms=ms: ms, reference_quiet_ms=1.0)["a"] for ms in (1.0, 1.2))
+    assert near.upper95_ms == pytest.approx(near.median_ms)
+    assert far.disturbed
+    assert far.median_ms == pytest.approx(1e-6)
+    assert far.upper95_ms == pytest.approx(1.04 * far.median_ms)
+
+
+def test_a_disturbance_is_waited_for_to_pass_and_counted():
+    readings = iter([1.0] * 30 + [1.5] * 3 + [1.0] * 200)
+    protocol = replace(TINY, rounds=20, max_rounds=30, min_rounds=20, visit_ms=5, max_repeats=100, patience=0.9)
+    m = fake([WorkItem("a", b"0.1")], protocol=protocol, reference=lambda: next(readings), reference_quiet_ms=1.0)["a"]
+    assert m.interference.waits >= 1
+    assert m.interference.waited_s > 0
+    assert m.interference.disturbed < 3
+    assert "waited" in m.interference.describe()
+    impatient = iter([1.0] * 30 + [1.5] * 3 + [1.0] * 200)
+    m = fake(FAST[:1], protocol=replace(protocol, patience=0), reference=lambda: next(impatient))["a"]
+    assert m.interference.waits == 0
+    assert m.interference.disturbed >= 1
+    assert m.interference.slowest == 1.5
+
+
+def test_the_reference_kernel_is_named_in_what_it_judged(tmp_path):
+    class Kernel:
+        identity = "mine, version 1"
+
+        def __call__(self):
+            return 1.0
+
+    journal = tmp_path / "journal.jsonl"
+    assert fake(reference=Kernel(), journal=journal)["a"].reference_kernel == "mine, version 1"
+    Kernel.identity = "mine, version 2"
+    with pytest.raises(FormatError, match="reference 'mine, version 1', not 'mine, version 2'"):
+        fake(reference=Kernel(), journal=journal)
+
+
+def test_a_model_is_loaded_anew_now_and_then():
+    runtime = FakeRuntime()
+    fake(FAST[:1], runtime, replace(TINY, rounds=4, reload_every=2))
+    assert len(runtime.sessions) == 2
+    assert all(session.closed for session in runtime.sessions)
+
+
 def test_a_steady_item_is_finished_early():
     steady = FakeRuntime(lambda n: np.full(n, 1e-6))
     m = fake(runtime=steady, protocol=replace(TINY, min_rounds=3, rounds=20, max_rounds=20, tolerance=0.01))["a"]
@@ -207,6 +270,35 @@ def test_a_clock_that_jumps_is_noticed():
         fake(FAST[:1], FakeRuntime(lambda n: np.full(n, 1e6)))
 
 
+def test_one_jump_of_the_clock_costs_one_visit():
+    calls = iter(range(100))
+
+    def times(n):
+        return np.full(n, 1e6 if n > 1 and next(calls) == 1 else 1e-6)
+
+    m = fake(FAST[:1], FakeRuntime(times))["a"]
+    assert len(m.visits) == 3
+    assert m.interference.clock_jumps == 1
+    assert m.p99_ms < 1e-5
+
+
+@pytest.mark.parametrize("error", [DeviceError("device 'board': is gone"), MeasurementError("the runtime died")])
+def test_a_device_that_vanishes_while_measuring_loses_no_visit(tmp_path, error):
+    journal = tmp_path / "journal.jsonl"
+    calls = iter(range(100))
+
+    def times(n):
+        if n > 1 and next(calls) == 3:
+            raise error
+        return np.full(n, 1e-6)
+
+    with pytest.raises(type(error), match=r"the 3 visits until then are kept in .*journal.jsonl: the same command"):
+        fake(runtime=FakeRuntime(times), journal=journal)
+    found = fake(runtime=FakeRuntime(lambda n: np.full(n, 1e-6)), journal=journal)
+    assert [len(m.visits) for m in found.values()] == [3, 3]
+    assert journal.read_bytes().count(b"\n") == 1 + 6
+
+
 def test_a_model_that_does_not_load_is_named():
     with pytest.raises(MeasurementError, match="bad one: it does not load"):
         fake([WorkItem("bad one", b"broken")])
@@ -253,11 +345,19 @@ def test_a_high_quantile_gets_enough_runs_a_visit():
 
 def test_damaged_measurements_are_refused(real):
     good = real[0]["net"].to_json()
-    for change in ({"format": 2}, {"visits": []}, {"visits": [{}]}, {"surprise": 1}, {"protocol": {}}):
+    for change in ({"format": 99}, {"visits": []}, {"visits": [{}]}, {"surprise": 1}, {"protocol": {}}):
         with pytest.raises(FormatError):
             Measurement.from_json({**good, **change})
     with pytest.raises(FormatError, match="runtime"):
         Measurement.from_json({k: v for k, v in good.items() if k != "runtime"})
+
+
+def test_measurements_of_the_first_format_are_still_read():
+    specimen = json.loads((Path(__file__).parent / "measurement-1.json").read_text())
+    m = Measurement.from_json(specimen)
+    assert m.reference_kernel == ""
+    assert m.count == sum(len(visit["samples_ms"]) for visit in specimen["visits"] if visit["quiet"])
+    assert Measurement.from_json(m.to_json()) == m
 
 
 # The journal -------------------------------------------------------------------------------------------------------
