@@ -9,8 +9,8 @@ import typer
 
 from nas_edge.cli.common import DebugOption, JsonOption, emit
 
-EPILOG = """Formats: ofa, proxylessnas, nsganetv2, harmonicnas, nnmeter, ncnn and csv, which is
-kind,height,width,in,out,kernel,stride,mid,se,activation,residual,ms[,energy_mj], one block a row.
+EPILOG = """Formats: ofa, proxylessnas, nsganetv2, harmonicnas, nnmeter, ncnn, and csv: one block a row with the columns
+kind, height, width, in, out, kernel, stride, mid, se, activation, residual, ms and, if known, energy_mj.
 
 Examples:
 

@@ -15,7 +15,14 @@ from nas_edge.pipeline.yaml_model import read_model
 from nas_edge.units import parse_bytes
 
 ALIASES: Mapping[str, str] = MappingProxyType(
-    {"mobile-cpu": "samsung-note10", "jetson": "jetson-tx2", "mcu": "stm32f405"}
+    {
+        "mobile-cpu": "samsung-note10",
+        "desktop-cpu": "intel-i7-8700k",
+        "raspberry-pi": "raspberry-pi-5",
+        "jetson": "jetson-tx2",
+        "jetson-orin": "jetson-orin-nano",
+        "mcu": "stm32f405",
+    }
 )
 
 

@@ -15,6 +15,8 @@ from nas_edge.pipeline.tables.importing import check_free
 from nas_edge.spaces import SearchSpace, preset_names
 
 _LISTED = 5
+_LONGEST = 60
+_UNTOLD = ("protocol.imported_by", "protocol.files", "sources", "notes")
 
 
 def diff_command(a: str, b: str) -> TableReport:
@@ -51,7 +53,10 @@ def diff_command(a: str, b: str) -> TableReport:
         lines += [f"only in {side}  {describe_block(block)}" for block in blocks[:_LISTED]]
     if found.networks or found.networks_only_a or found.networks_only_b:
         ratios("networks", found.networks, found.networks_only_a, found.networks_only_b)
-    lines += [f"header     {key}: {ours!r} and {theirs!r}" for key, (ours, theirs) in found.header.items()]
+    told = {key: values for key, values in found.header.items() if not key.startswith(_UNTOLD)}
+    lines += [f"header     {key}: {_short(ours)} and {_short(theirs)}" for key, (ours, theirs) in told.items()]
+    if len(told) < len(found.header):
+        lines.append("header     sources, notes and files differ as well (--json has them)")
     if found.same:
         lines.append("the same table twice")
     return TableReport({"a": str(paths[0]), "b": str(paths[1]), **found.to_json()}, lines)
@@ -99,6 +104,11 @@ def merge_command(a: str, b: str, out: Path | None, conflict_percent: float, ove
     if holdout:
         lines.append(f"hold-out   error {holdout['mape_percent']:.1f} %, Spearman {holdout['spearman']:.3f}")
     return TableReport({"table": str(directory), **merged.to_json(), "figures": dict(table.header.figures)}, lines)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _with_holdout(table: LatencyTable) -> LatencyTable:

@@ -68,7 +68,8 @@ def import_command(
     if not request.source:
         lines.append("note       a table to be shared needs --source TEXT and --licence TEXT: whose figures are these?")
     if foreign:
-        lines.append(f"WARNING    {len(foreign)} entries seem to be another table's; nas-edge table check {directory}")
+        entries_seem = "1 entry seems" if len(foreign) == 1 else f"{len(foreign)} entries seem"
+        lines.append(f"WARNING    {entries_seem} to be another table's; nas-edge table check {directory}")
     return TableReport(data, lines)
 
 

@@ -51,6 +51,7 @@ def show_command(
         "networks": f"{len(table.calibration_networks())} for calibration, {len(table.holdout_networks())} held out",
         "space": ", ".join(f"{key} {value}" for key, value in header.space.items()),
         "coverage": "" if covered is None or about is None else _coverage(covered, len(wanted), about, classes),
+        "of these": _own_coverage(table, about, classes),
         **{f"missing {i}": describe_block(block) for i, block in enumerate(missing[:_LISTED] if covered else (), 1)},
         "prior": _prior(header),
         "imported": str(header.protocol.get("imported_by", "")),
@@ -154,6 +155,16 @@ def _wanted(space: SearchSpace | None, classes: int | None, header: TableHeader)
 def _coverage(share: float, wanted: int, space: SearchSpace, classes: int | None) -> str:
     sides = space.resolutions
     return f"{share:.1%} of the {wanted} blocks of {space.name} ({classes} classes, {sides[0]} to {sides[-1]} pixels)"
+
+
+def _own_coverage(table: LatencyTable, space: SearchSpace | None, classes: int | None) -> str:
+    """Coverage at the input sides that the table was measured at, where it says which."""
+    sides = [side for side in table.header.space.get("resolutions", ()) if space and side in space.template.resolutions]
+    if space is None or not sides or len(sides) == len(space.resolutions):
+        return ""
+    wanted = _wanted(space.restrict(sides), classes, table.header)
+    have = sum(table.find(block) is not None for block in wanted)
+    return f"{have / len(wanted):.1%} of the {len(wanted)} at {', '.join(map(str, sides))} pixels"
 
 
 def _kinds(blocks: Iterable[BlockSpec]) -> str:
