@@ -1,4 +1,4 @@
-"""`nas-edge table measure|show|check|predict`; the other table commands register themselves here."""
+"""`nas-edge table measure|show|check`; the other table commands register themselves here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nas_edge.cli import table_compare, table_import
+from nas_edge.cli import table_compare, table_import, table_predict
 from nas_edge.cli.common import (
     DebugOption,
     JsonOption,
@@ -19,7 +19,7 @@ from nas_edge.cli.common import (
 )
 
 app = typer.Typer(help="Latency tables: what devices were measured to do.", no_args_is_help=True, rich_markup_mode=None)
-for _commands in (table_import, table_compare):
+for _commands in (table_predict, table_import, table_compare):
     _commands.register(app)
 
 TargetOption = Annotated[str, typer.Option("--target", help="Name of 'nas-edge targets list', or a YAML file.")]
@@ -96,24 +96,5 @@ def check(
     from nas_edge.pipeline.tables.showing import check_command
 
     report = check_command(table, target, space, classes)
-    emit(json_output, report.to_json(), report.lines())
-    return report.exit_code
-
-
-@app.command("predict", epilog="Example: nas-edge table predict --target jetson --arch runs/mine/arch.json")
-def predict(
-    arch: Annotated[Path, typer.Option(help="JSON file with r, d, ks, e: an arch.json.")],
-    target: TargetOption = "local",
-    space: SpaceOption = None,
-    classes: ClassesOption = None,
-    bundle: BundleOption = "trashnet",
-    confidence: Annotated[float, typer.Option(help="Probability that the upper bound holds.")] = 0.9,
-    json_output: JsonOption = False,
-    debug: DebugOption = False,
-) -> int:
-    """Predict the latency of one architecture, with its interval and what it rests on."""
-    from nas_edge.pipeline.tables.commands import predict_command
-
-    report = predict_command(target, arch, space, classes, bundle, confidence)
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

@@ -33,19 +33,22 @@ class NetworkPredictor:
     interval_of: Interval
 
     @classmethod
-    def of(cls, table: LatencyTable, space: SearchSpace | None = None) -> NetworkPredictor:
+    def of(
+        cls, table: LatencyTable, space: SearchSpace | None = None, *, from_elsewhere: bool = False
+    ) -> NetworkPredictor:
         """Build a predictor; its intervals are about the table's own sitting until `later` is called.
 
         Args:
             table: of the target.
-            space: that networks of the table may be points of, if it is no preset.
+            space: that the networks to be priced are points of, as far as they are of one.
+            from_elsewhere: they are not: whole networks of every space count alike.
 
         """
         table = with_blocks(table, space)
         pricer = Pricer(table)
-        known = network_blocks(table, table.calibration_networks())
-        if space is not None and not known:
-            known = network_blocks(table, table.calibration_networks(), space)
+        networks = table.calibration_networks()
+        known = network_blocks(table, networks, None if from_elsewhere else space)
+        known = known or network_blocks(table, networks, space)
         if not known:
             return cls(table, pricer, Interval.assumed(table))
         costs = summed(pricer, [blocks for blocks, _ in known])

@@ -72,12 +72,7 @@ def plan_networks(
     if calibration < 2 or holdout < 0:
         raise ValueError("a plan needs two networks for calibration or more")
     rng = np.random.default_rng(seed)
-    small, large = space.smallest()[None], space.largest()[None]
-    pool = [small, large, space.sample(3000, rng)]
-    # Uniform samples crowd in the middle: reach both ends by changing the extremes a little.
-    for end in (small, large):
-        pool += [space.mutate(np.repeat(end, 400, axis=0), rng, rate) for rate in (0.05, 0.15, 0.4)]
-    candidates: Population = np.unique(np.concatenate(pool), axis=0)
+    candidates = candidate_pool(space, rng)
     model = prior_model("cpu")
     cost = np.log(space.costs(lambda block: model.predict([block])[0], num_classes).sum(candidates))
     total = min(calibration + holdout, len(candidates))
@@ -94,6 +89,17 @@ def plan_networks(
         numbers[role] += 1
         plan.append(PlannedNetwork(f"{role.value}-{numbers[role]:02d}", candidates[index], role))
     return tuple(plan)
+
+
+def candidate_pool(space: SearchSpace, rng: np.random.Generator) -> Population:
+    """Some thousand distinct architectures, both ends of the space among them, int8 [n, genes]."""
+    small, large = space.smallest()[None], space.largest()[None]
+    pool = [small, large, space.sample(3000, rng)]
+    # Uniform samples crowd in the middle: reach both ends by changing the extremes a little.
+    for end in (small, large):
+        pool += [space.mutate(np.repeat(end, 400, axis=0), rng, rate) for rate in (0.05, 0.15, 0.4)]
+    distinct: Population = np.unique(np.concatenate(pool), axis=0)
+    return distinct
 
 
 def _deal(total: int, holdout: int, rng: np.random.Generator) -> list[Role]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from nas_edge.errors import TableError
 from nas_edge.latency.block_model import BlockModel, fit_block_model
 from nas_edge.latency.prior import header_prior
-from nas_edge.latency.table import BlockEntry, LatencyTable
+from nas_edge.latency.table import LatencyTable
 from nas_edge.origin import OriginKind
 from nas_edge.spaces import BlockSpec
 
@@ -20,7 +20,7 @@ class Price:
     """Price of one block.
 
     Attributes:
-        ms: of a run (of an energy table's pricer: mJ).
+        ms: of a run.
         exact: from an entry of the table that was not itself modelled.
         doubt_ms: `ms` times the log error of the model, 0 for an entry.
 
@@ -31,11 +31,6 @@ class Price:
     doubt_ms: float
 
 
-def entry_ms(entry: BlockEntry) -> float | None:
-    """The figure that latency is made of."""
-    return entry.ms
-
-
 @dataclass
 class Pricer:
     """Prices blocks from one table, each once; the model is fitted when first needed.
@@ -44,14 +39,12 @@ class Pricer:
         table: where prices come from.
         missing: blocks that the table lacked so far, in the order asked for.
         model: what priced them.
-        figure: of an entry what is priced, None where the entry lacks it; milliseconds by default.
 
     """
 
     table: LatencyTable
     missing: list[BlockSpec] = field(default_factory=list)
     model: BlockModel | None = None
-    figure: Callable[[BlockEntry], float | None] = entry_ms
     _known: dict[BlockSpec, Price] = field(default_factory=dict, repr=False)
 
     def price(self, blocks: Iterable[BlockSpec]) -> dict[BlockSpec, Price]:
@@ -66,11 +59,10 @@ class Pricer:
             if block in self._known:
                 continue
             entry = self.table.find(block)
-            figure = None if entry is None else self.figure(entry)
-            if entry is None or figure is None:
+            if entry is None:
                 lacking.append(block)
             else:
-                self._known[block] = Price(figure, entry.origin is not OriginKind.MODELLED, 0.0)
+                self._known[block] = Price(entry.ms, entry.origin is not OriginKind.MODELLED, 0.0)
         lacking = list(dict.fromkeys(lacking))
         if lacking:
             self.model = self.model or self._fit()
@@ -80,8 +72,7 @@ class Pricer:
         return self._known
 
     def _fit(self) -> BlockModel:
-        figures = {block: self.figure(entry) for block, entry in self.table.blocks.items()}
-        measured = {block: figure for block, figure in figures.items() if figure is not None}
+        measured = {block: entry.ms for block, entry in self.table.blocks.items()}
         model = fit_block_model(measured)
         if model is not None:
             return model

@@ -1,4 +1,4 @@
-"""What `nas-edge table measure|predict` do and say, and what all table commands share."""
+"""What `nas-edge table measure` do and say, and what all table commands share."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas_edge.errors import ConfigError, SpaceError
+from nas_edge.errors import SpaceError
 from nas_edge.pipeline.bundle import EMBEDDED, load_bundle
-from nas_edge.pipeline.tables.describing import prediction_origin, table_share
 from nas_edge.pipeline.tables.finding import load_table_for, table_path
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import SearchSpace
-from nas_edge.units import format_count, format_duration, format_ms
+from nas_edge.units import format_duration
 
 if TYPE_CHECKING:
     from nas_edge.latency import LatencyTable
@@ -96,49 +95,6 @@ def measure_command(
         )
     lines += [f"problem    {problem}" for problem in measured.report.problems]
     data = {"table": str(measured.path), "wall_s": round(measured.wall_s, 1), **measured.report.to_json()}
-    return TableReport(data, lines)
-
-
-def predict_command(
-    target: str, arch: Path, space: str | None, num_classes: int | None, bundle: str, confidence: float
-) -> TableReport:
-    """Predicted latency of one architecture.
-
-    Raises:
-        ArchitectureError: not a point of the space. UnknownNameError, FormatError: target, bundle or file.
-
-    """
-    from nas_edge.files import read_json
-    from nas_edge.latency import LatencyPredictor
-
-    if not 0.5 <= confidence < 1:
-        raise ConfigError(f"confidence must be at least 0.5 and below 1, not {confidence:g}")
-    about, classes = chosen_space(space, num_classes, bundle)
-    row = about.from_json(read_json(arch), str(arch))
-    device = load_target(target)
-    found = load_table_for(device)
-    predictor = LatencyPredictor.of(found.table, about, classes)
-    prediction = predictor.predict(row[None], confidence)
-    point, low, high, exact = (
-        float(v[0]) for v in (prediction.point, prediction.low, prediction.high, prediction.exact_share)
-    )
-    macs, params = float(about.macs(row[None], classes)[0]), float(about.params(row[None], classes)[0])
-    basis = predictor.describe() | {"exact_share": round(exact, 4), "notes": list(found.notes)}
-    lines = [
-        f"predicted  {format_ms(point)}, at most {format_ms(high)} with probability {confidence:.0%} "
-        f"(interval: {prediction.interval})",
-        f"rests on   {table_share(found, exact)}",
-        *(f"note       {text}" for text in found.notes),
-        f"network    {about.name}, {format_count(macs)} MACs, {format_count(params)} parameters",
-    ]
-    data = {
-        "target": device.name,
-        "latency_ms": {"predicted": point, "low": low, "high": high, "origin": prediction_origin(found, exact)},
-        "confidence": confidence,
-        "basis": basis,
-        "macs": macs,
-        "params": params,
-    }
     return TableReport(data, lines)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nas_edge.errors import ArchitectureError, ConfigError, FormatError, SpaceError, UnknownNameError
-from nas_edge.pipeline.tables.commands import chosen_space, predict_command
+from nas_edge.pipeline.tables.commands import chosen_space
+from nas_edge.pipeline.tables.predicting import predict_command
 from nas_edge.pipeline.tables.showing import check_command, show_command
 from nas_edge.spaces import SearchSpace
 

@@ -1,0 +1,234 @@
+"""`nas-edge table transfer`: a device's table of another's and whole networks that somebody measured there."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nas_edge.errors import ConfigError, FormatError, NasEdgeError, TableError, UnknownNameError
+from nas_edge.files import read_json, read_text, write_yaml
+from nas_edge.latency import LatencyTable, NetworkEntry, Role, TableHeader, read_table, table_directory, write_table
+from nas_edge.latency.lowering import network_blocks, summed
+from nas_edge.latency.nearest import Wanted
+from nas_edge.latency.pricing import Pricer
+from nas_edge.latency.table_io import HEADER_FILE
+from nas_edge.latency.transfer import transfer
+from nas_edge.origin import Origin, OriginKind
+from nas_edge.pipeline.tables.commands import TableReport, chosen_space
+from nas_edge.pipeline.tables.finding import TABLES, device_facts, load_table_for, nearest_table, table_path
+from nas_edge.pipeline.targets import Target, load_target
+from nas_edge.spaces import Precision, SearchSpace
+
+COLUMNS = ("name", "space", "num_classes", "arch", "ms")
+_USUAL_RUNTIME = "onnxruntime"
+_ANOTHER_UNIT = 30.0  # a ratio that stands out by so much is a unit, not a device
+
+
+@dataclass(frozen=True)
+class TransferRequest:
+    """What a transfer is made of.
+
+    Attributes:
+        to: name of the device that gets the table; a target file is written where there is none of that name.
+        networks: CSV of measured networks.
+        source: target or table to start from; None for the most similar.
+        space, num_classes, bundle: of the networks whose rows do not say, as of `chosen_space`.
+        runtime, precision: that they were run by; None for the target's.
+        out: the `latency_tables` directory.
+        overwrite: replace a table that is there.
+
+    """
+
+    to: str
+    networks: Path
+    source: str | None = None
+    space: str | None = None
+    num_classes: int | None = None
+    bundle: str = "trashnet"
+    runtime: str | None = None
+    precision: str | None = None
+    out: Path | None = None
+    overwrite: bool = False
+
+
+def transfer_command(request: TransferRequest) -> TableReport:
+    """Make the table and write it.
+
+    Raises:
+        UnknownNameError: no such source. FormatError, TableError: the CSV (file and line).
+        ConfigError: a name that cannot be one, a table that is there already.
+
+    """
+    if not request.to or Path(request.to).name != request.to or request.to.startswith("."):
+        raise ConfigError(f"--to {request.to!r}: a device's name is also a directory's: letters, digits, dashes")
+    about, classes = chosen_space(request.space, request.num_classes, request.bundle)
+    target = known_target(request.to)
+    base, described = start_table(request.source, target)
+    networks, skipped = read_measured(request.networks, about, classes)
+    precision = request.precision or (target.precision if target else "fp32")
+    if precision not in tuple(Precision):
+        raise ConfigError(f"--precision {precision!r} is none of {', '.join(Precision)}")
+    header = TableHeader(
+        target=request.to,
+        runtime=request.runtime or (target.runtime if target else _USUAL_RUNTIME),
+        precision=Precision(precision),
+        threads=target.threads if target else 1,
+        origin=Origin(
+            OriginKind.MODELLED,
+            source=f"{described}, carried over by {len(networks)} networks measured on {request.to}",
+        ),
+        device={"name": request.to, "class": _class_of(base, target)},
+        space={"name": about.name, "num_classes": classes, "resolutions": list(about.resolutions)},
+    )
+    _check_units(base, about, networks, request.networks)
+    table = transfer(base, header, about, networks)
+    root = request.out or Path(TABLES)
+    directory = table_directory(root, header)
+    if (directory / HEADER_FILE).exists() and not request.overwrite:
+        raise ConfigError(f"{directory}: there is a table already; --overwrite replaces it")
+    write_table(table, directory)
+    found = dict(table.header.transfer)
+    lines = [f"table      {directory}", f"from       {described}"]
+    if "error_percent" in found:
+        lines.append(f"error      {found['error_percent']:.1f} % on networks left out one at a time")
+    if skipped:
+        lines.append(f"skipped    {skipped} rows without milliseconds")
+    if target is None:
+        path = _write_target(header, directory)
+        lines.append(f"target     {path}; say there how the device is reached")
+    lines.append(f"next       nas-edge search --target {request.to}")
+    data = {"table": str(directory), "from": described, "networks": len(networks), "skipped": skipped, **found}
+    return TableReport(data, lines)
+
+
+def known_target(name: str) -> Target | None:
+    """The target of a name, None where there is none yet."""
+    try:
+        return load_target(name)
+    except UnknownNameError:
+        return None
+
+
+def start_table(source: str | None, target: Target | None) -> tuple[LatencyTable | None, str]:
+    """The table to start from and what it is called; None where nothing similar is at hand.
+
+    Raises:
+        UnknownNameError: `source` is neither a target nor a table. ConfigError: it is a target without its own table.
+
+    """
+    if source is not None:
+        if "/" in source or (Path(source) / HEADER_FILE).is_file():
+            table = read_table(table_path(source))
+            return table, table.header.describe()
+        found = load_table_for(load_target(source))
+        if found.path is None or not found.own:
+            raise ConfigError(f"--from {source}: has no table of its own; measure one or name another target")
+        return found.table, found.table.header.describe()
+    facts: Mapping[str, Any] = device_facts(target) if target else {"class": "mobile-cpu"}
+    wanted = Wanted(target.runtime if target else _USUAL_RUNTIME, target.precision if target else "fp32", device=facts)
+    path = nearest_table(wanted)
+    if path is None:
+        return None, f"launches, MACs and bytes of a device of class {facts.get('class', 'cpu')}"
+    table = read_table(path)
+    return table, table.header.describe()
+
+
+def read_measured(path: Path, space: SearchSpace, num_classes: int) -> tuple[list[NetworkEntry], int]:
+    """Measured networks of a CSV, and how many rows had no milliseconds yet.
+
+    Raises:
+        FormatError: not such a CSV. TableError: a row that cannot be (file and line named).
+
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path)))
+    missing = [column for column in ("arch", "ms") if column not in (reader.fieldnames or ())]
+    if missing:
+        raise FormatError(f"{path}: lacks the column {missing[0]!r}; it needs name, arch, ms")
+    networks: list[NetworkEntry] = []
+    skipped = 0
+    for number, row in enumerate(reader, 1):
+        where = f"{path}:{reader.line_num}"
+        text = (row.get("ms") or "").strip()
+        if not text:
+            skipped += 1
+            continue
+        try:
+            name = (row.get("name") or "").strip() or f"network-{number:02d}"
+            if any(network.name == name for network in networks):
+                raise TableError(f"network {name!r} occurs twice")
+            networks.append(_network(path, row, name, _milliseconds(text), space, num_classes))
+        except (NasEdgeError, ValueError) as error:
+            raise TableError(f"{where}: {error}") from None
+    if not networks:
+        raise TableError(f"{path}: no row has milliseconds; measure the networks and fill in the column ms")
+    return networks, skipped
+
+
+def _network(
+    path: Path, row: Mapping[str, str], name: str, ms: float, space: SearchSpace, num_classes: int
+) -> NetworkEntry:
+    own = (row.get("space") or "").strip()
+    classes = (row.get("num_classes") or "").strip()
+    about = space if own in ("", space.name) else SearchSpace.named(own)
+    text = (row.get("arch") or "").strip()
+    if not text:
+        raise TableError("the column arch is empty")
+    arch = json.loads(text) if text.startswith("{") else read_json(path.parent / text)
+    found = about.to_json(about.from_json(arch, "arch"))
+    return NetworkEntry(name, about.name, int(classes) if classes else num_classes, found, Role.CALIBRATION, ms)
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        ms = float(text)
+    except ValueError:
+        raise TableError(f"ms = {text!r} is not a number; write milliseconds without a unit") from None
+    if not (math.isfinite(ms) and ms > 0):
+        raise TableError(f"ms = {text} is not a positive, finite figure")
+    return ms
+
+
+def _check_units(base: LatencyTable | None, space: SearchSpace, networks: list[NetworkEntry], path: Path) -> None:
+    """One row in microseconds among rows in milliseconds is a mistake, not a device."""
+    table = base or LatencyTable(TableHeader("", ""), {})
+    known = [(network, found) for network in networks for found in network_blocks(table, [network], space)]
+    if len(known) < 3:
+        return
+    sums = summed(Pricer(table), [blocks for _, (blocks, _) in known]).sum_ms
+    logs = np.log(np.array([network.ms for network, _ in known]) / sums)
+    odd = int(np.argmax(np.abs(logs - np.median(logs))))
+    factor = math.exp(abs(float(logs[odd] - np.median(logs))))
+    if factor > _ANOTHER_UNIT:
+        name, ms = known[odd][0].name, known[odd][0].ms
+        raise TableError(f"{path}: {name!r}: {ms:g} ms stands out by a factor of {factor:.0f}: is it another unit?")
+
+
+def _class_of(base: LatencyTable | None, target: Target | None) -> str:
+    if base is not None:
+        return str(base.header.device.get("class", "cpu"))
+    return str((device_facts(target) if target else {"class": "mobile-cpu"}).get("class", "cpu"))
+
+
+def _write_target(header: TableHeader, directory: Path) -> Path:
+    path = Path("targets") / f"{header.target}.yaml"
+    write_yaml(
+        path,
+        {
+            "format": 1,
+            "description": f"{header.target}, table carried over from another device",
+            "device": {"kind": "none"},
+            "runtime": header.runtime,
+            "precision": header.precision.value,
+            "threads": header.threads,
+            "table": f"{directory.parent.name}/{directory.name}",
+        },
+    )
+    return path
