@@ -105,7 +105,8 @@ class TableHeader:
         origin: of the table as a whole; `origin.machine` is the device's slug or fingerprint.
         protocol, device, state: the measuring protocol, the device's fingerprint and its state, as plain data.
         reference_quiet_ms: quiet value of the reference kernel in that sitting; what is measured on the same machine
-            later is comparable while the kernel is near it. None where there was no such kernel.
+            later is brought to it. None where there was no such kernel.
+        reference_kernel: identity of that kernel, version included: values of another one are not compared.
         space: name, classes and resolutions that were measured, as plain data.
         figures: what `check` found: errors on the hold-out networks.
         prior: what stands in for blocks that the table lacks and cannot be modelled from its rows: see `prior.py`.
@@ -130,6 +131,7 @@ class TableHeader:
     device: Mapping[str, Any] = field(default_factory=dict)
     state: Mapping[str, Any] = field(default_factory=dict)
     reference_quiet_ms: float | None = None
+    reference_kernel: str = ""
     space: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Any] = field(default_factory=dict)
     sittings: Mapping[str, Any] = field(default_factory=dict)
@@ -146,9 +148,10 @@ class TableHeader:
         """Name of the table's directory below its target: see `directory_name`."""
         return directory_name(self.runtime, self.precision.value, self.threads, self.regime)
 
-    def quiet_reference_ms(self, machine: str) -> float | None:
-        """Quiet value of the reference kernel for a later sitting on `machine`; None where the table is another's."""
-        return self.reference_quiet_ms if machine and self.origin.machine == machine else None
+    def quiet_reference_ms(self, machine: str, kernel: str) -> float | None:
+        """Quiet value of the reference kernel for a later sitting: None on another machine, or under another kernel."""
+        same = bool(machine and kernel) and self.origin.machine == machine and self.reference_kernel == kernel
+        return self.reference_quiet_ms if same else None
 
     def describe(self) -> str:
         """One phrase: target, runtime, precision, threads, regime."""

@@ -27,7 +27,7 @@ _BLOCK_COLUMNS = (*_SPEC_COLUMNS, "ms", "p90_ms", "spread", "count", "energy_mj"
 _NETWORK_COLUMNS = (
     "name", "space", "num_classes", "arch", "role", "ms", "upper95_ms", "p90_ms", "spread", "count",
 )  # fmt: skip
-_HEADER_TEXTS = ("target", "runtime", "runtime_version", "regime", "statistic")
+_HEADER_TEXTS = ("target", "runtime", "runtime_version", "regime", "statistic", "reference_kernel")
 _HEADER_COUNTS = ("threads", "batch")
 _HEADER_MAPPINGS = ("protocol", "device", "state", "space", "figures", "sittings", "prior", "transfer")
 _HEADER_KEYS = {
@@ -94,6 +94,7 @@ def header_to_dict(header: TableHeader, blocks: int, networks: int) -> dict[str,
         "origin": header.origin.to_json(),
         "rows": {"blocks": blocks, "networks": networks},
         "reference_quiet_ms": header.reference_quiet_ms,
+        "reference_kernel": header.reference_kernel,
         **{key: _plain(getattr(header, key)) for key in _HEADER_MAPPINGS},
         "sources": [{k: v for k, v in asdict(source).items() if v} for source in header.sources],
         "notes": list(header.notes),

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from nas_edge.devices import Device, LocalDevice
 from nas_edge.errors import DeviceError
+from nas_edge.latency import TableHeader
 from nas_edge.pipeline.targets import Target
 from nas_edge.profiling import Measurement, Protocol, Regime, WorkItem, measure_many
+from nas_edge.profiling.reference import reference_identity
 from nas_edge.progress import Progress, silent
 from nas_edge.runtimes import Runtime, get_runtime
 
@@ -36,6 +38,12 @@ class Bench:
     def machine(self) -> str:
         """The device's identity, as in the origins of figures."""
         return self.device.fingerprint().machine
+
+    def quiet_reference_ms(self, header: TableHeader) -> float | None:
+        """The reference kernel's value in the quiet state of a table, where that was measured on this very device with
+        this very kernel; times that are brought to it can be compared with the table's.
+        """
+        return header.quiet_reference_ms(self.machine, reference_identity())
 
     def measure(
         self,

@@ -48,7 +48,7 @@ def test_the_largest_the_smallest_and_a_third_on_the_test_split() -> None:
 def test_the_accuracy_predictor_beside_the_noise_ceiling_of_its_labels() -> None:
     bundle = load_bundle("trashnet")
     predictor = bundle.accuracy_predictor()
-    measured = read_accuracy(bundle.path / ACCURACY, bundle.space)
+    measured = read_accuracy(bundle.path / ACCURACY, bundle.space).of_precision("fp32")
     holdout = measured.with_role("holdout")
     assert len(measured) >= 200
     assert holdout.bits is not None

@@ -61,13 +61,26 @@ def test_writing_twice_gives_the_same_bytes(directory: Path) -> None:
 def test_sources_notes_and_energy_survive(table: LatencyTable, tmp_path: Path) -> None:
     block, entry = next(iter(table.blocks.items()))
     header = replace(
-        table.header, reference_quiet_ms=0.0875, sources=(Source("A", "https://a", "1", "MIT", "all"),), notes=("a: b",)
+        table.header,
+        reference_quiet_ms=0.0875,
+        reference_kernel="a, version 2",
+        sources=(Source("A", "https://a", "1", "MIT", "all"),),
+        notes=("a: b",),
     )
     entry = replace(entry, energy_mj=1.5, origin=OriginKind.PUBLISHED)
     write_table(LatencyTable(header, {block: entry}), tmp_path)
     read = read_table(tmp_path)
     assert read.header == header
     assert read.blocks == {block: replace(entry, ms=float(f"{entry.ms:.6g}"))}
+
+
+def test_a_quiet_value_is_of_one_machine_and_one_kernel(table: LatencyTable) -> None:
+    header = replace(table.header, reference_quiet_ms=0.0875, reference_kernel="a, version 2")
+    machine = header.origin.machine
+    assert header.quiet_reference_ms(machine, "a, version 2") == 0.0875
+    assert header.quiet_reference_ms("another", "a, version 2") is None
+    assert header.quiet_reference_ms(machine, "a, version 3") is None
+    assert replace(header, reference_kernel="").quiet_reference_ms(machine, "") is None
 
 
 def edit(path: Path, change: Callable[[str], str]) -> None:
@@ -204,8 +217,7 @@ def test_a_table_of_format_1_is_read_for_ever() -> None:
     assert (header.target, header.runtime, header.threads, header.regime) == ("toy-board", "toy", 1, "hot")
     assert header.origin.kind is OriginKind.MEASURED
     assert header.reference_quiet_ms == 0.0875
-    assert header.quiet_reference_ms("toy-board #1") == 0.0875
-    assert header.quiet_reference_ms("toy-board #2") is None
+    assert header.quiet_reference_ms("toy-board #1", "a kernel of today") is None  # of which kernel was not said then
     assert header.sources[0].licence == "MIT"
     assert len(table.blocks) == 3
     stem = next(entry for block, entry in table.blocks.items() if block.kind is Kind.STEM)

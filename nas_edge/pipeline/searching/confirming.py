@@ -147,4 +147,4 @@ def _quiet_ms(aim: Aim, precision: Precision) -> float | None:
     bench = aim.bench
     if bench is None or bench.device is None:
         return None
-    return aim.tables[precision].table.header.quiet_reference_ms(bench.machine)
+    return bench.quiet_reference_ms(aim.tables[precision].table.header)
