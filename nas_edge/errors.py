@@ -91,6 +91,10 @@ class DeviceError(NasEdgeError):
     exit_code = 1
 
 
+class DeviceLostError(DeviceError):
+    """The connection to a device was cut while something was asked of it; the device may come back."""
+
+
 class MeasurementError(NasEdgeError):
     """A measurement that could not be taken, or is too disturbed to be used."""
 

@@ -1,8 +1,11 @@
-"""Where code runs: files, commands, locks, and what the machine is. Devices know nothing of networks."""
+"""Where code runs: files, commands, locks, and what the machine is. Devices know nothing of networks.
 
-from nas_edge.devices.base import CommandResult, Device
+Remote devices (`devices.ssh`, `devices.adb`) are imported when they are needed.
+"""
+
+from nas_edge.devices.base import CommandResult, Device, Process
 from nas_edge.devices.fingerprint import DeviceFingerprint, cpu_slug
 from nas_edge.devices.local import LocalDevice
 from nas_edge.devices.state import DeviceState
 
-__all__ = ["CommandResult", "Device", "DeviceFingerprint", "DeviceState", "LocalDevice", "cpu_slug"]
+__all__ = ["CommandResult", "Device", "DeviceFingerprint", "DeviceState", "LocalDevice", "Process", "cpu_slug"]

@@ -9,12 +9,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from nas_edge.devices.facts import FINGERPRINT_FILES, matching, read_local
 from nas_edge.errors import FormatError
 
-_VENDORS = {"authenticamd": "amd", "genuineintel": "intel", "hygongenuine": "hygon", "0x41": "arm", "0x61": "apple"}
+# ARM: implementer codes of the Main ID register.
+_VENDORS = {
+    "authenticamd": "amd", "genuineintel": "intel", "hygongenuine": "hygon", "0x41": "arm", "0x42": "broadcom",
+    "0x43": "cavium", "0x46": "fujitsu", "0x48": "hisilicon", "0x4e": "nvidia", "0x51": "qualcomm", "0x53": "samsung",
+    "0x61": "apple", "0xc0": "ampere",
+}  # fmt: skip
+_X86 = ("authenticamd", "genuineintel", "hygongenuine")
 _NOISE = re.compile(r"\((r|tm)\)|@.*|\b(cpu|processor|with .*|\d+-core)\b", re.IGNORECASE)
 
 
@@ -31,6 +37,7 @@ class DeviceFingerprint:
         os, kernel: operating system and its kernel's release.
         board: model of the board, where the device tree has one.
         machine_id: eight hexadecimal digits that tell two machines of the same kind apart; a hash, for privacy.
+        emulator: what only pretends to be this CPU ("qemu"), "" for a real one: its times are measured-emulated.
 
     """
 
@@ -46,6 +53,7 @@ class DeviceFingerprint:
     kernel: str = ""
     board: str = ""
     machine_id: str = ""
+    emulator: str = ""
 
     @property
     def slug(self) -> str:
@@ -63,8 +71,8 @@ class DeviceFingerprint:
         return " ".join(part for part in parts if part) + (f" #{self.machine_id}" if self.machine_id else "")
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return asdict(self)
+        """As plain data; `emulator` only where there is one."""
+        return {key: value for key, value in asdict(self).items() if value or key != "emulator"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> DeviceFingerprint:
@@ -89,20 +97,35 @@ def cpu_slug(vendor: str, cpu: str, family: int, model: int) -> str:
 @cache
 def local_fingerprint() -> DeviceFingerprint:
     """Of the machine at hand, read from /proc and /sys where there are such; never fails."""
-    info = _cpuinfo(_read(Path("/proc/cpuinfo")))
+    texts = {"uname -srm": f"{platform.system()} {platform.release()} {platform.machine()}"}
+    found = build_fingerprint(texts | read_local(FINGERPRINT_FILES))
+    if found.cores == usable_cores():
+        return found
+    return DeviceFingerprint(**{**asdict(found), "cores": usable_cores()})  # systems without /proc
+
+
+def build_fingerprint(texts: Mapping[str, str]) -> DeviceFingerprint:
+    """From the texts of `facts.FINGERPRINT_FILES` and of tools, by path or command; what is missing stays unknown."""
+    system, release, architecture = [*texts.get("uname -srm", "").split(), "", "", ""][:3]
+    listed = texts.get("/proc/cpuinfo", "")
+    info = _cpuinfo(listed)
+    board = texts.get("/proc/device-tree/model", "") or texts.get("getprop ro.product.model", "")
+    named = info.get("model name") or texts.get("getprop ro.soc.model") or board or info.get("Hardware")
+    vendor = info.get("vendor_id") or info.get("CPU implementer", "")
     return DeviceFingerprint(
-        cpu=info.get("model name") or _read(Path("/proc/device-tree/model")) or platform.processor() or "unknown CPU",
-        vendor=info.get("vendor_id") or info.get("CPU implementer", ""),
+        cpu=named or platform_name(architecture),
+        vendor=vendor,
         family=_number(info.get("cpu family") or info.get("CPU architecture", "")),
         model=_number(info.get("model") or info.get("CPU part", "")),
         stepping=_number(info.get("stepping") or info.get("CPU revision", "")),
-        cores=usable_cores(),
-        memory_bytes=_memory_bytes(),
-        cache_bytes=_cache_bytes(),
-        os=_os_name(),
-        kernel=platform.release(),
-        board=_read(Path("/proc/device-tree/model")),
-        machine_id=_machine_id(),
+        cores=_cores(texts.get("/proc/self/status", ""), listed),
+        memory_bytes=_memory_bytes(texts.get("/proc/meminfo", "")),
+        cache_bytes=_cache_bytes(matching(texts, "/sys/devices/system/cpu/cpu0/cache/", "/size")),
+        os=_os_name(texts) or f"{system} {release}".strip(),
+        kernel=release or texts.get("/proc/sys/kernel/osrelease", ""),
+        board=board,
+        machine_id=_machine_id(texts.get("/etc/machine-id", "") or texts.get("getprop ro.serialno", "")),
+        emulator=_emulator(architecture, vendor, listed, board),
     )
 
 
@@ -111,17 +134,23 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ")
-    except OSError:
-        return ""
+def platform_name(architecture: str) -> str:
+    """A name for a CPU that tells nothing but its architecture."""
+    return f"{architecture} CPU" if architecture else "unknown CPU"
 
 
 def _cpuinfo(text: str) -> dict[str, str]:
-    """Fields of the first CPU."""
-    pairs = (line.split(":", 1) for line in text.split("\n\n", maxsplit=1)[0].splitlines() if ":" in line)
-    return {key.strip(): value.strip() for key, value in pairs}
+    """Fields of the first CPU; on ARM of the last, since little cores come first, and the big ones are measured."""
+    blocks = [
+        {
+            key.strip(): value.strip()
+            for key, value in (line.split(":", 1) for line in block.splitlines() if ":" in line)
+        }
+        for block in re.split(r"\n\s*\n", text)
+    ]
+    arm = [block for block in blocks if "CPU part" in block]
+    common = {key: value for block in blocks if "processor" not in block for key, value in block.items()}
+    return common | (arm[-1] if arm else blocks[0])
 
 
 def _number(text: str) -> int:
@@ -131,23 +160,39 @@ def _number(text: str) -> int:
         return 0
 
 
-def _memory_bytes() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return 0
+def _cores(status: str, cpuinfo: str) -> int:
+    allowed = re.search(r"^Cpus_allowed_list:\s*([\d,-]+)", status, re.MULTILINE)
+    if allowed:
+        ends = [part.partition("-") for part in allowed[1].split(",") if part]
+        return max(1, sum(int(last or first) - int(first) + 1 for first, _, last in ends))
+    return max(1, len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE)))
 
 
-def _cache_bytes() -> int:
-    sizes = [_read(path) for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+def _memory_bytes(meminfo: str) -> int:
+    found = re.search(r"^MemTotal:\s*(\d+) kB", meminfo, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def _cache_bytes(sizes: list[str]) -> int:
     return max((_number(size[:-1]) * 1024 for size in sizes if size.endswith("K")), default=0)
 
 
-def _os_name() -> str:
-    match = re.search(r'^PRETTY_NAME="?([^"\n]*)', _read(Path("/etc/os-release")), re.MULTILINE)
-    return match[1] if match else f"{platform.system()} {platform.release()}"
+def _os_name(texts: Mapping[str, str]) -> str:
+    if android := texts.get("getprop ro.build.version.release"):
+        return f"Android {android}"
+    match = re.search(r'^PRETTY_NAME="?([^"\n]*)', texts.get("/etc/os-release", ""), re.MULTILINE)
+    return match[1] if match else ""
 
 
-def _machine_id() -> str:
-    text = _read(Path("/etc/machine-id"))
+def _machine_id(text: str) -> str:
     return hashlib.sha256(f"nas-edge {text}".encode()).hexdigest()[:8] if text else ""
+
+
+def _emulator(architecture: str, vendor: str, cpuinfo: str, board: str) -> str:
+    """Emulators in user mode show the host's CPU beside another architecture; of whole machines, their board."""
+    is_x86 = architecture in ("x86_64", "i386", "i486", "i586", "i686", "AMD64")
+    if architecture and vendor.lower() in _X86 and not is_x86:
+        return "qemu"
+    # A virtual machine at native speed has a real CPU's part number; TCG's own "max" CPU has implementer 0.
+    emulated = vendor == "0x00" or "QEMU TCG" in cpuinfo or "QEMU Virtual CPU" in cpuinfo
+    return "qemu" if emulated or "ranchu" in board or "sdk_gphone" in board else ""

@@ -6,14 +6,18 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import subprocess  # commands are lists, never a shell's text
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from nas_edge.devices.base import CommandResult
 from nas_edge.devices.fingerprint import DeviceFingerprint, local_fingerprint
+from nas_edge.devices.line_process import LineProcess
+from nas_edge.devices.local_channel import LocalChannel
 from nas_edge.devices.state import DeviceState, local_state
 from nas_edge.errors import DeviceError
 
@@ -71,18 +75,48 @@ class LocalDevice:
         """
         if not argv:
             raise DeviceError("device 'local': an empty command cannot be run")
+        process = self._popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        with process:
+            try:
+                streams = process.communicate(timeout=timeout_s)
+            except BaseException as error:
+                _kill_group(process.pid)
+                if not isinstance(error, subprocess.TimeoutExpired):
+                    raise
+                raise DeviceError(
+                    f"device 'local': {argv[0]} did not finish within {timeout_s:g} s and was stopped"
+                ) from error
+        output, errors = (stream.decode("utf-8", "replace") for stream in streams)
+        return CommandResult(process.returncode, output, errors)
+
+    def start(self, argv: Sequence[str]) -> LineProcess:
+        """Start a command in the working directory to talk with it. Raises DeviceError: no such command."""
+        if not argv:
+            raise DeviceError("device 'local': an empty command cannot be run")
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the channel
         try:
-            done = subprocess.run(  # noqa: S603 - the caller's command is the purpose; no shell
-                list(argv), cwd=self.directory, capture_output=True, timeout=timeout_s, check=False
+            process = self._popen(argv, stdin=subprocess.PIPE, stderr=errors)
+        except DeviceError:
+            errors.close()
+            raise
+        return LineProcess("local", argv[0], LocalChannel(process, errors), _kill_group, process.pid)
+
+    def close(self) -> None:
+        """Remove the working directory, where it is a temporary one."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = self._directory = None
+
+    def _popen(self, argv: Sequence[str], **streams: Any) -> subprocess.Popen[bytes]:
+        """In a process group of its own: what it starts can be killed with it."""
+        try:
+            return subprocess.Popen(  # noqa: S603 - the caller's command is the purpose; no shell
+                list(argv), cwd=self.directory, stdout=subprocess.PIPE, start_new_session=True, **streams
             )
-        except subprocess.TimeoutExpired as error:
-            raise DeviceError(
-                f"device 'local': {argv[0]} did not finish within {timeout_s:g} s and was stopped"
-            ) from error
+        except ValueError as error:
+            raise DeviceError(f"device 'local': {argv[0]!r} cannot be run ({error})") from error
         except OSError as error:
             raise DeviceError(f"device 'local': {argv[0]} cannot be run ({error.strerror})") from error
-        text = [stream.decode("utf-8", "replace") for stream in (done.stdout, done.stderr)]
-        return CommandResult(done.returncode, *text)
 
     @contextlib.contextmanager
     def lock(self, timeout_s: float = 0.0) -> Iterator[None]:
@@ -114,6 +148,8 @@ class LocalDevice:
 
     def _inside(self, remote: str) -> Path:
         root = self.directory.resolve()
+        if "\0" in remote:
+            raise DeviceError(f"device 'local': {remote!r} is not a path inside the working directory")
         path = (root / remote).resolve()
         if not path.is_relative_to(root) or path == root:
             raise DeviceError(f"device 'local': {remote!r} is not a path inside the working directory")
@@ -131,3 +167,8 @@ class LocalDevice:
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from nas_edge.devices.facts import STATE_FILES, ask_power_tools, matching, read_local
 from nas_edge.errors import FormatError
+
+_THROTTLED = 0xF  # of the bits of a Raspberry Pi: under-voltage, capped, throttled, too hot, each at this moment
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class DeviceState:
         governor: of the CPU's frequency ("performance", "schedutil" ...).
         clock_mhz: of each core.
         temperature_c: of the hottest sensor.
+        power_mode: of a Jetson (`nvpmodel`).
+        throttled: whether a Raspberry Pi holds its clock back at this moment.
 
     """
 
@@ -31,10 +34,13 @@ class DeviceState:
     governor: str | None = None
     clock_mhz: tuple[float, ...] | None = None
     temperature_c: float | None = None
+    power_mode: str | None = None
+    throttled: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """As plain data; what only some boards have is left out elsewhere."""
+        data = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: value for key, value in data.items() if value is not None or key not in _BOARDS_ONLY}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> DeviceState:
@@ -46,34 +52,44 @@ class DeviceState:
             raise FormatError(f"device state: does not fit ({error})") from error
 
 
+_BOARDS_ONLY = ("power_mode", "throttled")
+
+
 def local_state() -> DeviceState:
     """Of the machine at hand; what cannot be read is None."""
-    cpus = Path("/sys/devices/system/cpu")
+    return build_state(read_local(STATE_FILES) | ask_power_tools())
+
+
+def build_state(texts: Mapping[str, str]) -> DeviceState:
+    """From the texts of `facts.STATE_FILES` and of the power tools, by path or command."""
+    load = texts.get("/proc/loadavg", "").split()
+    temperatures = matching(texts, "/sys/class/thermal/", "/temp")
+    degrees = [int(value) / 1000 for value in temperatures if re.fullmatch(r"-?\d+", value)]
     return DeviceState(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        governor=_text(cpus / "cpu0/cpufreq/scaling_governor"),
-        clock_mhz=_clocks(cpus),
-        temperature_c=_hottest(Path("/sys/class/thermal")),
+        load=float(load[0]) if load and re.fullmatch(r"\d+(\.\d+)?", load[0]) else None,
+        governor=texts.get("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        clock_mhz=_clocks(texts),
+        temperature_c=max(degrees, default=None),
+        power_mode=_power_mode(texts.get("nvpmodel -q", "")),
+        throttled=_throttled(texts.get("vcgencmd get_throttled", "")),
     )
 
 
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
-
-
-def _clocks(cpus: Path) -> tuple[float, ...] | None:
-    khz = [_text(path) for path in sorted(cpus.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))]
-    if found := tuple(float(value) / 1e3 for value in khz if value and value.isdigit()):
+def _clocks(texts: Mapping[str, str]) -> tuple[float, ...] | None:
+    khz = matching(texts, "/sys/devices/system/cpu/", "/scaling_cur_freq")
+    if found := tuple(float(value) / 1e3 for value in khz if value.isdigit()):
         return found
-    listed = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", _text(Path("/proc/cpuinfo")) or "", re.MULTILINE)
+    listed = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", texts.get("/proc/cpuinfo", ""), re.MULTILINE)
     return tuple(float(value) for value in listed) or None
 
 
-def _hottest(zones: Path) -> float | None:
-    values = [_text(path) for path in zones.glob("thermal_zone*/temp")]
-    degrees = [int(value) / 1000 for value in values if value and value.lstrip("-").isdigit()]
-    return max(degrees, default=None)
+def _power_mode(text: str) -> str | None:
+    """ "NV Power Mode: MAXN" and its number on the next line."""
+    found = re.search(r"NV Power Mode:\s*(\S+)", text)
+    return found[1] if found else None
+
+
+def _throttled(text: str) -> bool | None:
+    found = re.search(r"throttled=(0x[0-9a-fA-F]+)", text)
+    return bool(int(found[1], 16) & _THROTTLED) if found else None
