@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nas_edge.latency.parametric import ParametricModel, fit_parametric, folds_by_side
 from nas_edge.latency.residual import ResidualModel
+from nas_edge.latency.traits import Traits
 from nas_edge.spaces import BlockSpec
 
 Floats = NDArray[np.float64]
@@ -24,11 +25,13 @@ class BlockModel:
     Attributes:
         parametric: non-negative in MACs, bytes, launches.
         residual: of the rows that it was fitted to; None for a prior, which was fitted to nothing.
+        traits: what those rows have.
 
     """
 
     parametric: ParametricModel
     residual: ResidualModel | None = None
+    traits: Traits | None = None
 
     @property
     def source(self) -> str:
@@ -37,11 +40,17 @@ class BlockModel:
 
     def predict(self, blocks: Sequence[BlockSpec]) -> tuple[Floats, Floats]:
         """(milliseconds, standard deviation of their logarithm), float64 [n] each."""
+        if not blocks:
+            return np.zeros(0), np.zeros(0)
         ms = self.parametric.predict(blocks)
         if self.residual is None:
             return ms, np.array([self.parametric.log_error(block.kind) for block in blocks])
         correction, error = self.residual.predict(blocks)
-        return ms * np.exp(correction), np.maximum(error, _LEAST_LOG_ERROR)
+        error = np.maximum(error, _LEAST_LOG_ERROR)
+        if self.traits is not None:
+            unseen, doubt = self.traits.unseen(blocks)
+            correction, error = correction + unseen, np.hypot(error, doubt)
+        return ms * np.exp(correction), error
 
 
 def fit_block_model(measured: Mapping[BlockSpec, float]) -> BlockModel | None:
@@ -52,4 +61,5 @@ def fit_block_model(measured: Mapping[BlockSpec, float]) -> BlockModel | None:
     blocks = list(measured)
     logs = np.log(np.array([measured[block] for block in blocks]) / parametric.predict(blocks))
     folds = folds_by_side(np.array([block.height for block in blocks]))
-    return BlockModel(parametric, ResidualModel.of(blocks, logs, folds))
+    traits = Traits.of(blocks, parametric.launch_bound)
+    return BlockModel(parametric, ResidualModel.of(blocks, logs, folds), traits)

@@ -17,6 +17,9 @@ LAUNCHES = 5
 MACS_COLUMNS = (5, 6, 9)
 """Columns that hold all MACs: of expansion, depthwise and projection (or any other convolution)."""
 
+KERNEL_5, KERNEL_7 = 7, 8
+"""Columns of what depthwise convolutions of these kernels take beyond the others, for each multiply-add."""
+
 _VECTOR = 16
 _TILES = (6, 12)  # pixels that a matrix kernel works on at once (XNNPACK, ONNX Runtime: 6 or 12 rows)
 _CACHES = (2.0**18, 2.0**20, 2.0**22)  # bytes: of the usual sizes of L2 and shared caches

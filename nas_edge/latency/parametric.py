@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_edge.latency.features import LAUNCHES, MACS_COLUMNS, features
+from nas_edge.latency.features import KERNEL_5, KERNEL_7, LAUNCHES, MACS_COLUMNS, features
 from nas_edge.latency.nnls import nnls
 from nas_edge.spaces import BlockSpec, Kind
 
@@ -114,6 +114,11 @@ class ParametricModel:
         positive: Floats = np.maximum(result, 1e-6)
         return positive
 
+    @property
+    def launch_bound(self) -> bool:
+        """Whether inverted residuals take what the greater of launches and work takes."""
+        return self.own.get(Kind.INVERTED_RESIDUAL, self.pooled).overlapped
+
     def log_error(self, kind: Kind) -> float:
         """Stated error for a kind: root mean square of log(measured / predicted)."""
         return self.own.get(kind, self.pooled).log_error
@@ -180,6 +185,13 @@ def _left_out_error(design: Floats, ms: Floats, sides: NDArray[np.int64], overla
 
 def _fit(design: Floats, ms: Floats, overlapped: bool) -> Floats:
     """Relative least squares: each row is divided by its time, so that small blocks count as much as large ones."""
+    weights = _fitted(design, ms, overlapped)
+    if not design[:, KERNEL_7].any():  # not seen: as dear for each multiply-add as the next smaller kernel
+        weights[KERNEL_7] = weights[KERNEL_5]
+    return weights
+
+
+def _fitted(design: Floats, ms: Floats, overlapped: bool) -> Floats:
     relative, ones = design / ms[:, None], np.ones(len(ms))
     if not overlapped:
         return nnls(relative, ones)
