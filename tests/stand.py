@@ -64,6 +64,18 @@ class FakeBench:
     def device(self) -> None:
         """None is needed."""
 
+    @property
+    def machine(self) -> str:
+        """What it measures has this origin."""
+        return "fake"
+
+    def quiet_reference_ms(self, header: TableHeader) -> float | None:
+        """It is always quiet."""
+        return None
+
+    def quiet_reference_ms(self, header: TableHeader) -> float | None:
+        """It has no reference kernel."""
+
     def measure(
         self,
         models: Mapping[str, bytes],

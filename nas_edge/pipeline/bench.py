@@ -41,9 +41,11 @@ class Bench:
 
     def quiet_reference_ms(self, header: TableHeader) -> float | None:
         """The reference kernel's value in the quiet state of a table, where that was measured on this very device with
-        this very kernel; times that are brought to it can be compared with the table's.
+        this very kernel; else that of the first networks kept of this device. Times brought to it can be compared.
         """
-        return header.quiet_reference_ms(self.machine, reference_identity())
+        from nas_edge.pipeline.tables.keeping import quiet_value
+
+        return quiet_value(header, self.machine, reference_identity())
 
     def measure(
         self,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_edge.errors import ConfigError
 from nas_edge.latency import LatencyPredictor
 from nas_edge.pipeline.searching.request import SearchRequest, TargetBudget
+from nas_edge.pipeline.tables.describing import this_machine
 from nas_edge.pipeline.tables.finding import FoundTable, load_table_for
+from nas_edge.pipeline.tables.keeping import improved
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.progress import Progress
 from nas_edge.search.metrics import TargetSources
@@ -31,6 +34,7 @@ class Aim:
         predictors: of each precision; corrected by what is measured.
         energy: of each precision whose table holds energies.
         bench: its device, None where nothing is to be measured.
+        kept: of each precision the directory of networks measured on this device before, where there are any.
         notes: what a user should be told.
 
     """
@@ -41,6 +45,7 @@ class Aim:
     predictors: Mapping[Precision, LatencyPredictor]
     energy: Mapping[Precision, EnergyPredictor]
     bench: Bench | None
+    kept: Mapping[Precision, Path] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -110,11 +115,24 @@ def open_aim(
             f"statistic {request.statistic!r}: the table of {target.name!r} holds the {statistic}; other statistics "
             "are measured: add --verify"
         )
-    predictors = {p: LatencyPredictor.of(found.table, space.base, num_classes) for p, found in tables.items()}
+    machine = _machine(target, bench)
+    predictors: dict[Precision, LatencyPredictor] = {}
+    kept: dict[Precision, Path] = {}
+    for precision, found in tables.items():
+        predictor = LatencyPredictor.of(found.table, space.base, num_classes)
+        predictors[precision], path = improved(predictor, machine)
+        kept |= {} if path is None else {precision: path}
     return Aim(
-        budget, target, tables, predictors, _energies(budget, tables, space, num_classes), bench,
+        budget, target, tables, predictors, _energies(budget, tables, space, num_classes), bench, kept,
         tuple(dict.fromkeys(notes)),
     )  # fmt: skip
+
+
+def _machine(target: Target, bench: Bench | None) -> str:
+    """Identity of the device, where it is at hand."""
+    if bench is not None:
+        return bench.machine
+    return this_machine() if target.device.kind == "local" else ""
 
 
 def _energies(

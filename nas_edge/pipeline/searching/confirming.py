@@ -13,6 +13,7 @@ from nas_edge.pipeline.searching.report import AccuracyFigure
 from nas_edge.pipeline.searching.state import SearchState
 from nas_edge.pipeline.searching.task import SearchTask
 from nas_edge.pipeline.seeded import seeded_model
+from nas_edge.pipeline.tables.keeping import keep
 from nas_edge.progress import Progress
 from nas_edge.spaces import Population, Precision
 
@@ -46,13 +47,17 @@ def seeded_sitting(
     """Architectures with seeded weights, timed in one sitting on a target's device; taken from the state if known."""
     space = task.source.space
     models: dict[Precision, dict[str, bytes]] = {}
+    rows: dict[Precision, list[Population]] = {}
     for number, arch in enumerate(archs):
         precision = precision_of(task, arch)
         model = seeded_model(space, arch, task.source.num_classes, precision=precision.value)
         models.setdefault(precision, {})[f"candidate-{number}"] = model
+        rows.setdefault(precision, []).append(space.of_base(arch[None])[0])
     found: dict[str, Measurement] = {}
     for precision, mine in models.items():
-        found |= dict(zip(mine, _sitting(aim, mine, protocol, precision, state, progress), strict=True))
+        measured = _sitting(aim, mine, protocol, precision, state, progress)
+        keep(aim.tables[precision].table.header, space.base, task.source.num_classes, rows[precision], measured)
+        found |= dict(zip(mine, measured, strict=True))
     return [found[f"candidate-{number}"] for number in range(len(archs))]
 
 
@@ -131,7 +136,7 @@ def _sitting(
     assert bench is not None
 
     def measure(journal: Path) -> list[Measurement]:
-        quiet_ms = _quiet_ms(aim, precision)
+        quiet_ms = bench.quiet_reference_ms(aim.tables[precision].table.header)
         return list(bench.measure(models, protocol, precision.value, progress, quiet_ms, journal).values())
 
     return state.sitting([aim.name.encode(), *models.values()], measure)
@@ -140,11 +145,3 @@ def _sitting(
 def precision_of(task: SearchTask, arch: Population) -> Precision:
     """Of one architecture, int8 [genes]."""
     return task.source.space.precision_of(arch) or task.precisions[0]
-
-
-def _quiet_ms(aim: Aim, precision: Precision) -> float | None:
-    """The reference kernel's quiet value when the table was measured, if it was on the device at hand."""
-    bench = aim.bench
-    if bench is None or bench.device is None:
-        return None
-    return bench.quiet_reference_ms(aim.tables[precision].table.header)

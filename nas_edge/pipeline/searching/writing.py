@@ -62,6 +62,8 @@ def write_run(
             if found.path:
                 name = "table" if len(task.aims) == len(aim.tables) == 1 else f"table of {aim.name}, {precision.value}"
                 inputs[name] = found.path
+            if precision in aim.kept:
+                inputs[f"networks measured before on {aim.name}, {precision.value}"] = aim.kept[precision]
     inputs = {role: file for role, file in inputs.items() if file.exists()}
     write_manifest(directory, {"search": request.seed}, inputs, wall_s)
 
