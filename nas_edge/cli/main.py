@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from nas_edge import __version__
-from nas_edge.cli import evaluate, export, finetune, profile, run, search, table, targets, train
+from nas_edge.cli import compare, evaluate, export, finetune, profile, report, run, search, table, targets, train
 from nas_edge.errors import NasEdgeError
 
 INTERRUPTED = 130
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich would double the time of --help
 )
-for _command in (train, finetune, evaluate, search, export, profile, run):
+for _command in (train, finetune, evaluate, search, export, profile, compare, report, run):
     _command.register(app)
 app.add_typer(table.app, name="table")
 app.add_typer(targets.app, name="targets")
