@@ -31,11 +31,12 @@ def compare(
     ],
     out: Annotated[Path, typer.Option(help="Directory to write; finished runs in it are not repeated.")],
     budgets: Annotated[
-        str | None, typer.Option(help="Comma between them: 15ms, macs<=60M, accuracy>=0.9; default: no budget.")
+        str | None, typer.Option(help="Comma between them: 15ms, macs<=60M, 5ms&sram<=96KB; default: no budget.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=200, help="Runs of each strategy within each budget.")] = 10,
     evaluations: Annotated[int, typer.Option(min=2, max=10_000_000, help="Networks that each run may price.")] = 20_000,
     baseline: Annotated[str, typer.Option(help="Strategy that the others are tested against.")] = "random",
+    objective: Annotated[str, typer.Option(help="Metric to be made best; default: accuracy, or a table's own.")] = "",
     pareto: Annotated[
         str | None, typer.Option(help="Several objectives, like accuracy,latency: fronts by hypervolume.")
     ] = None,
@@ -68,7 +69,7 @@ def compare(
         seeds=seeds,
         evaluations=evaluations,
         baseline=baseline,
-        objectives=_listed(pareto),
+        objectives=(objective,) if objective else _listed(pareto),
         target=target,
         bundle=bundle,
         space=space,

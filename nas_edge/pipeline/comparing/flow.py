@@ -17,7 +17,7 @@ from nas_edge.pipeline.comparing.analysis import Analysis, Records, analyse
 from nas_edge.pipeline.comparing.optimum import KnownOptimum, known_optimum, refuse_hopeless
 from nas_edge.pipeline.comparing.problem import ComparedProblem, problem_of
 from nas_edge.pipeline.comparing.report import CompareReport
-from nas_edge.pipeline.comparing.request import CompareRequest, parse_budget, parse_strategy
+from nas_edge.pipeline.comparing.request import CompareRequest, parse_budgets, parse_strategy
 from nas_edge.pipeline.comparing.runs import RunKey, RunRecord, RunStore, run_once
 from nas_edge.pipeline.running.directory import hashes
 from nas_edge.progress import Progress, silent
@@ -46,7 +46,7 @@ def compare_flow(request: CompareRequest, progress: Progress = silent) -> Compar
 
         require_matplotlib()
     problem = problem_of(request)
-    budgets: Budgets = {text: (parse_budget(text, problem.metrics),) for text in request.budgets} or {"": ()}
+    budgets: Budgets = {text: parse_budgets(text, problem.metrics) for text in request.budgets} or {"": ()}
     bare = Problem(problem.space, problem.metrics, problem.objectives, ())
     refuse_hopeless(bare, budgets, request.seed)
     store = RunStore(make_directory(request.out), _settings(request, problem))

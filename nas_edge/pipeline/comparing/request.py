@@ -25,7 +25,7 @@ class CompareRequest:
     Attributes:
         strategies: as `parse_strategy` reads them.
         out: directory of the comparison; finished runs in it are kept.
-        budgets: as `parse_budget` reads them; none for a search without constraints.
+        budgets: as `parse_budgets` reads them; none for a search without constraints.
         seeds: how many, from `seed` on.
         evaluations: of each run.
         baseline: the strategy that the others are tested against; added where it is not among them.
@@ -82,7 +82,7 @@ class CompareRequest:
     @property
     def budget_metrics(self) -> tuple[str, ...]:
         """Names of the metrics that budgets bound, as far as they can be read."""
-        found = [_BUDGET.match(text) for text in self.budgets]
+        found = [_BUDGET.match(part) for text in self.budgets for part in text.split("&")]
         return tuple(dict.fromkeys(match["metric"] or "latency" for match in found if match))
 
 
@@ -114,8 +114,20 @@ def _converted(where: str, key: str, value: str, kind: type) -> Any:
         raise ConfigError(f"strategy {where!r}: {key} must be {kind.__name__}, not {value!r}") from None
 
 
+def parse_budgets(text: str, metrics: Mapping[str, Metric]) -> tuple[Constraint, ...]:
+    """Budgets that are to be met together: "2ms & macs<=60M". Raises QuantityError, UnknownNameError."""
+    return tuple(parse_budget(part, metrics) for part in text.split("&"))
+
+
 def parse_budget(text: str, metrics: Mapping[str, Metric]) -> Constraint:
-    """ "15ms" -> latency <= 15, "macs<=60M", "accuracy>=0.9". Raises QuantityError, UnknownNameError."""
+    """One limit: "15ms" -> latency <= 15, "macs<=60M", "accuracy>=0.9".
+
+    A number without a unit is in the metric's own, where the metric is named.
+
+    Raises:
+        QuantityError: not of that form, or not positive. UnknownNameError: the metric.
+
+    """
     found = _BUDGET.match(text)
     if found is None:
         raise QuantityError(f"budget {text!r} is not a limit; write it like 15ms, macs<=60M or accuracy>=0.9")
@@ -123,7 +135,9 @@ def parse_budget(text: str, metrics: Mapping[str, Metric]) -> Constraint:
     if name not in metrics:
         raise UnknownNameError("metric", name, metrics)
     unit, limit = metrics[name].unit, found["limit"]
-    if unit == "ms":
+    if found["metric"] and re.fullmatch(r"[\d.]+", limit):
+        value = parse_count(limit, what=f"budget {text!r}:")
+    elif unit == "ms":
         value = parse_latency_ms(limit)
     elif unit == "bytes":
         value = float(parse_bytes(limit))

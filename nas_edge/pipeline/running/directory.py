@@ -156,12 +156,19 @@ def write_manifest(
             "command": ["nas-edge", *(arguments or sys.argv[1:])],
             "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "versions": versions(),
+            "machine": _machine(),
             "seeds": dict(seeds),
             "inputs": {role: {"path": str(path), "sha256": hashes(path)} for role, path in inputs.items()},
             "files": hashes(directory),
             "cost": {"wall_s": round(wall_s, 3)},
         },
     )
+
+
+def _machine() -> str:
+    from nas_edge.devices.fingerprint import local_fingerprint
+
+    return local_fingerprint().machine
 
 
 def versions() -> dict[str, str]:
