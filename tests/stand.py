@@ -73,9 +73,6 @@ class FakeBench:
         """It is always quiet."""
         return None
 
-    def quiet_reference_ms(self, header: TableHeader) -> float | None:
-        """It has no reference kernel."""
-
     def measure(
         self,
         models: Mapping[str, bytes],

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else there.")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")]
+EffortOption = Annotated[str, typer.Option(help="quick, default or thorough.")]
+QuickOption = Annotated[bool, typer.Option("--quick", help="The same as --effort quick.")]
+ThoroughOption = Annotated[bool, typer.Option("--thorough", help="The same as --effort thorough.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="A traceback instead of one line when something fails.")]
 
 S = TypeVar("S")
@@ -77,6 +80,13 @@ def columns(rows: Iterable[tuple[str, ...]], indent: str = "") -> list[str]:
         max((len(row[i]) for row in rows if i < len(row)), default=0) for i in range(max(map(len, rows), default=0))
     ]
     return [indent + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)).rstrip() for row in rows]
+
+
+def chosen_effort(effort: str, quick: bool, thorough: bool) -> str:
+    """What --effort, --quick and --thorough amount to. Raises ConfigError where both flags are given."""
+    if quick and thorough:
+        raise ConfigError("--quick and --thorough contradict each other; give one of them")
+    return "quick" if quick else "thorough" if thorough else effort
 
 
 @contextmanager

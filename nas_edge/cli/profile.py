@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from nas_edge.cli.common import DebugOption, JsonOption, SeedOption, emit, shown_progress
+from nas_edge.cli.common import (
+    DebugOption,
+    EffortOption,
+    JsonOption,
+    QuickOption,
+    SeedOption,
+    ThoroughOption,
+    chosen_effort,
+    emit,
+    shown_progress,
+)
 
 EPILOG = """Examples:
 
@@ -25,7 +35,12 @@ def profile(
     subject: Annotated[Path, typer.Argument(metavar="RUN|MODEL.onnx", help="Directory of a run, or an ONNX file.")],
     target: Annotated[str | None, typer.Option(help="Device; default: the run's, else local.")] = None,
     regime: Annotated[str, typer.Option(help="hot: back to back; cold: caches emptied between.")] = "hot",
-    effort: Annotated[str, typer.Option(help="quick, default or thorough.")] = "thorough",
+    statistic: Annotated[
+        str, typer.Option(help="What is held against the prediction: median, p90, p95, p99.")
+    ] = "median",
+    effort: EffortOption = "thorough",
+    quick: QuickOption = False,
+    thorough: ThoroughOption = False,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
     debug: DebugOption = False,
@@ -34,6 +49,9 @@ def profile(
     from nas_edge.pipeline.profile_flow import profile_flow
 
     with shown_progress() as progress:
-        report = profile_flow(subject, target, regime=regime, effort=effort, seed=seed, progress=progress)
+        report = profile_flow(
+            subject, target, regime=regime, statistic=statistic, effort=chosen_effort(effort, quick, thorough),
+            seed=seed, progress=progress,
+        )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

@@ -10,8 +10,12 @@ import typer
 from nas_edge.cli import table_compare, table_import, table_predict
 from nas_edge.cli.common import (
     DebugOption,
+    EffortOption,
     JsonOption,
+    QuickOption,
     SeedOption,
+    ThoroughOption,
+    chosen_effort,
     emit,
     parse_resolutions,
     parsed,
@@ -34,30 +38,41 @@ TableArgument = Annotated[
 @app.command("measure", epilog="Example: nas-edge table measure --target local --space lite0 --classes 6")
 def measure(
     target: TargetOption = "local",
-    space: SpaceOption = None,
-    classes: ClassesOption = None,
+    space: Annotated[
+        list[str] | None, typer.Option("--space", help="Preset or YAML file, repeatable; default: the bundle's.")
+    ] = None,
+    classes: Annotated[
+        list[int] | None, typer.Option("--classes", min=2, help="Outputs, one for each space; default: the bundle's.")
+    ] = None,
     bundle: BundleOption = "trashnet",
+    precision: Annotated[str | None, typer.Option(help="fp32 or int8; default: the target's.")] = None,
     resolutions: Annotated[str | None, typer.Option(help="Input sides to measure; default: all.")] = None,
-    effort: Annotated[str, typer.Option(help="quick, default or thorough.")] = "default",
+    effort: EffortOption = "default",
+    quick: QuickOption = False,
+    thorough: ThoroughOption = False,
     regime: Annotated[str, typer.Option(help="hot: back to back; cold: caches emptied between.")] = "hot",
-    networks: Annotated[int, typer.Option(min=0, max=200, help="Whole networks to calibrate on.")] = 20,
-    holdout: Annotated[int, typer.Option(min=0, max=200, help="Whole networks to check the predictor on.")] = 20,
+    statistic: Annotated[str, typer.Option(help="median, p90, p95 or p99 of the runs.")] = "median",
+    networks: Annotated[int, typer.Option(min=2, max=200, help="Whole networks to calibrate on, each space.")] = 40,
+    holdout: Annotated[int, typer.Option(min=0, max=200, help="Whole networks to check on, each space.")] = 20,
     resume: Annotated[bool, typer.Option("--resume/--anew", help="Go on where a killed measurement was.")] = True,
+    append: Annotated[bool, typer.Option("--append", help="Add to the table that is there.")] = False,
     out: Annotated[Path | None, typer.Option(help="Directory of tables; default: latency_tables.")] = None,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
     """Measure every block of a space, and whole networks beside them, on a device."""
-    from nas_edge.pipeline.tables.commands import chosen_space, measure_command
+    from nas_edge.pipeline.tables.commands import chosen_spaces, measure_command
 
-    about, num_classes = chosen_space(space, classes, bundle)
+    spaces = chosen_spaces(space or [], classes or [], bundle)
     sides = parsed(resolutions, parse_resolutions)
-    about = about if sides is None else about.restrict(resolutions=sides)
+    if sides is not None:
+        spaces = [(about.restrict(resolutions=sides), count) for about, count in spaces]
     with shown_progress() as progress:
         report = measure_command(
-            target, about, num_classes, out=out, effort=effort, regime=regime, calibration=networks, holdout=holdout,
-            resume=resume, seed=seed, progress=progress,
+            target, spaces, precision=precision, out=out, effort=chosen_effort(effort, quick, thorough), regime=regime,
+            statistic=statistic, calibration=networks, holdout=holdout, resume=resume, append=append, seed=seed,
+            progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

@@ -9,7 +9,7 @@ from pathlib import Path
 from nas_edge.devices import Device, LocalDevice
 from nas_edge.errors import DeviceError
 from nas_edge.latency import TableHeader
-from nas_edge.pipeline.targets import Target
+from nas_edge.pipeline.targets import DeviceAddress, Target
 from nas_edge.profiling import Measurement, Protocol, Regime, WorkItem, measure_many
 from nas_edge.profiling.reference import reference_identity
 from nas_edge.progress import Progress, silent
@@ -82,13 +82,21 @@ def can_be_reached(target: Target) -> bool:
     return target.device.kind == "local"
 
 
-def open_bench(target: Target) -> Bench:
+def open_bench(target: Target, host: str | None = None, serial: str | None = None) -> Bench:
     """Reach the device of a target.
+
+    Args:
+        target: its file says how, unless one of these does.
+        host: "user@address" of a device reached by ssh.
+        serial: number of a device reached by adb.
 
     Raises:
         DeviceError: the target does not say how, or this version cannot. UnknownNameError: its runtime is unknown here.
 
     """
+    if host or serial:
+        address = DeviceAddress(kind="ssh" if host else "adb", address=host or serial or "")
+        target = target.model_copy(update={"device": address})
     if target.device.kind == "none":
         raise DeviceError(
             f"target {target.name!r} cannot be measured: nothing says how its device is reached; copy {target.path} to "

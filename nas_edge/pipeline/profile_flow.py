@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import ConfigError, NasEdgeError
@@ -14,7 +15,7 @@ from nas_edge.progress import Progress, silent
 from nas_edge.units import format_ms
 
 if TYPE_CHECKING:
-    from nas_edge.latency import LatencyPrediction
+    from nas_edge.latency import LatencyPrediction, LatencyTable
     from nas_edge.profiling import Measurement
 
 PROFILE = "profile.json"
@@ -53,7 +54,8 @@ class ProfileReport:
     @property
     def error_percent(self) -> float | None:
         """Predicted against measured, positive where the prediction was too high."""
-        return None if self.predicted is None else 100 * (self.predicted[0] / self.measurement.median_ms - 1)
+        m = self.measurement
+        return None if self.predicted is None else 100 * (self.predicted[0] / m.estimate_ms(m.protocol.statistic) - 1)
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -69,7 +71,8 @@ class ProfileReport:
                 "p90": m.p90_ms,
                 "p95": m.p95_ms,
                 "p99": m.p99_ms,
-                "upper95": m.upper_ms(),
+                "upper95": m.upper95_ms,
+                "statistic": str(m.protocol.statistic),
                 "predicted": predicted,
             },
             "spread": m.spread,
@@ -78,6 +81,11 @@ class ProfileReport:
             "regime": str(m.regime),
             "disturbed": m.disturbed,
             "quiet_share": m.quiet_share,
+            "interference": asdict(m.interference),
+            "reference_ratio": reference_ratio(m),
+            "cores": list(m.cores),
+            "governor": m.state.governor,
+            "load": m.state.load,
             "runtime": f"{m.runtime} {m.runtime_version}",
             "precision": m.precision,
             "threads": m.threads,
@@ -102,9 +110,20 @@ class ProfileReport:
             f"{self.artefact}"
         )
         lines.append(f"origin     {m.origin.describe(self.this_machine)}")
-        if m.disturbed or m.spread > _WIDE_SPREAD:
+        if m.disturbed:
+            lines.append(
+                f"note       the machine was {100 * abs(reference_ratio(m) - 1):.0f} % "
+                f"{'slower' if reference_ratio(m) > 1 else 'faster'} than when it is quiet, which was taken off; "
+                f"{m.interference.describe()}"
+            )
+        elif m.spread > _WIDE_SPREAD:
             lines.append("note       other programs disturbed the measurement; close them and profile again")
         return lines
+
+
+def reference_ratio(measurement: Measurement) -> float:
+    """How the machine was while it measured: median of the reference kernel over its quiet value."""
+    return median(visit.reference_ratio for visit in measurement.used_visits)
 
 
 def profile_flow(
@@ -112,39 +131,48 @@ def profile_flow(
     target: str | None = None,
     *,
     regime: str = "hot",
+    statistic: str = "median",
     effort: str = "thorough",
     seed: int = 0,
     progress: Progress = silent,
 ) -> ProfileReport:
     """Measure a run's network, or an ONNX file, on a target. A run keeps the result as `profile.json`.
 
+    Where the target's table was measured on this very machine, times are brought to the state in which it was quiet
+    then: the figure is the one that the table, and a search that was verified, speak of.
+
     Args:
         subject: directory of a run, or an ONNX file.
         target: by default the run's, else local.
         regime: "hot" or "cold".
+        statistic: "median", "p90", "p95" or "p99": what is held against the prediction.
         effort: "quick", "default" or "thorough".
         seed: of the order of measuring.
         progress: told how far it is.
 
     Raises:
-        ConfigError: neither a run nor a file. UnknownNameError: no such target, effort, regime.
+        ConfigError: neither a run nor a file. UnknownNameError: no such target, effort, regime, statistic.
         DeviceError, MeasurementError: it cannot be measured.
 
     """
     from nas_edge.pipeline.bench import open_bench, protocol_for
     from nas_edge.pipeline.tables.describing import this_machine
+    from nas_edge.runtimes.model_precision import model_precision
 
     run = None if subject.is_file() else load_run(subject)
     device = load_target(target or (run.target if run else "local"))
-    protocol = protocol_for(effort, regime, seed=seed)
+    protocol = protocol_for(effort, regime, statistic, seed)
     bench = open_bench(device)
     model, artefact = _model_of_run(run) if run else _model_of_file(subject)
-    precision = run.precision if run else device.precision
-    measured = bench.measure({subject.name: model}, protocol, precision, progress)[subject.name]
+    precision = run.precision if run else model_precision(model)
+    device = device.model_copy(update={"precision": precision})
+    table = _table(device, regime)
+    quiet_ms = bench.quiet_reference_ms(table.header) if table else None
+    measured = bench.measure({subject.name: model}, protocol, precision, progress, quiet_ms)[subject.name]
     predicted, confidence = None, 0.9
-    if run is not None:
+    if run is not None and table is not None:
         confidence = float(run.result.get("confidence", confidence))
-        predicted = _predicted(run, device, confidence)
+        predicted = _predicted(run, table, confidence)
     report = ProfileReport(subject, device.name, measured, predicted, confidence, artefact, this_machine())
     if run is not None:
         write_json(subject / PROFILE, {"format": 1, **report.to_json(), "measurement": measured.to_json()})
@@ -170,22 +198,30 @@ def _model_of_run(run: Run) -> tuple[bytes, str]:
         return exported.read_bytes(), f"exported file {exported}"
     bundle = load_bundle(run.bundle)
     arch = bundle.space.from_json(dict(run.arch), str(run.path / "arch.json"))
-    return seeded_model(bundle.space, arch, bundle.num_classes), "its graph with seeded weights (not exported yet)"
+    model = seeded_model(bundle.space, arch, bundle.num_classes, precision=run.precision)
+    return model, "its graph with seeded weights (not exported yet)"
 
 
-def _predicted(run: Run, target: Target, confidence: float) -> tuple[float, float, float] | None:
+def _table(target: Target, regime: str) -> LatencyTable | None:
+    from nas_edge.pipeline.tables.finding import load_table_for
+
+    try:
+        return load_table_for(target, regime).table
+    except NasEdgeError:
+        return None  # a measured figure is worth showing without a table beside it
+
+
+def _predicted(run: Run, table: LatencyTable, confidence: float) -> tuple[float, float, float] | None:
     """What the target's table says, without anything that was measured since the search."""
     from nas_edge.latency import LatencyPredictor
     from nas_edge.pipeline.bundle import load_bundle
-    from nas_edge.pipeline.tables.finding import load_table_for
 
     bundle = load_bundle(run.bundle)
     arch = bundle.space.from_json(dict(run.arch), str(run.path / "arch.json"))
     try:
-        found = load_table_for(target)
-        prediction: LatencyPrediction = LatencyPredictor.of(found.table, bundle.space, bundle.num_classes).predict(
+        prediction: LatencyPrediction = LatencyPredictor.of(table, bundle.space, bundle.num_classes).predict(
             arch[None], confidence
         )
     except NasEdgeError:
-        return None  # a measured figure is worth showing without a prediction beside it
+        return None  # nor does a table that cannot price the network stand in its way
     return float(prediction.point[0]), float(prediction.low[0]), float(prediction.high[0])

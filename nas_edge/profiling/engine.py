@@ -17,6 +17,7 @@ from nas_edge.profiling.reference import ReferenceKernel, reference_identity
 from nas_edge.profiling.sitting import Sitting
 from nas_edge.progress import Progress, silent
 from nas_edge.runtimes import Runtime
+from nas_edge.runtimes.visits import RemoteRuntime
 
 _LOCK_WAIT_S = 120.0
 _RESIDENT_BYTES = 768 * 2**20
@@ -65,7 +66,7 @@ def measure_many(
     """Measure all items in one sitting; blocks and whole networks alike.
 
     The process is pinned to its quietest core(s), without garbage collection, both restored afterwards, and has the
-    device's lock throughout.
+    device's lock throughout. With a `RemoteRuntime` all of that is done on the other machine.
 
     Args:
         items: in any order; names unique.
@@ -77,8 +78,8 @@ def measure_many(
         journal: a file that every visit is appended to. If it is there already, its visits count: a killed
             measurement loses the visit it was in. Whoever is done with the results deletes it.
         progress: told about twice a second; its unit is quiet visits.
-        reference: a reading of the reference kernel in ms; by default `ReferenceKernel` on the local device, and a
-            constant on others. Its attribute `identity`, if it has one, goes into the result.
+        reference: a reading of the reference kernel in ms; by default `ReferenceKernel` where the runtime runs,
+            and a constant on devices without an agent. Its attribute `identity`, if it has one, goes into the result.
         reference_quiet_ms: its quiet value if known (from the table whose figures the result is compared with: see
             `TableHeader.quiet_reference_ms`), else that of this sitting.
 
@@ -99,9 +100,10 @@ def measure_many(
         raise MeasurementError("there is nothing to measure")
     if len({item.name for item in items}) < len(items):
         raise MeasurementError("names of work items must be unique")
-    local = isinstance(device, LocalDevice)
-    kernel = _kernel_of(reference, local)
-    if protocol.regime is Regime.COLD and not local:
+    remote = runtime if isinstance(runtime, RemoteRuntime) else None
+    local = remote is None and isinstance(device, LocalDevice)
+    kernel = _kernel_of(reference, local, remote)
+    if protocol.regime is Regime.COLD and not local and remote is None:
         raise MeasurementError(f"device {device.name!r}: the cold regime is measured on the local device only")
     fingerprint = device.fingerprint()
     conditions = {
@@ -117,12 +119,12 @@ def measure_many(
     report(0, len(items) * protocol.rounds, f"measuring on device {device.name!r}")
     with device.lock(_LOCK_WAIT_S), Journal(journal, conditions) as book:
         state = device.state()
-        with isolated(threads) if local else contextlib.nullcontext(()) as cores:
+        with _isolated(threads, local, remote) as cores:
             sitting = Sitting(
                 items,
                 protocol,
                 book,
-                reference or (ReferenceKernel() if local else lambda: 1.0),
+                reference or (remote.reading if remote else ReferenceKernel() if local else lambda: 1.0),
                 reference_quiet_ms,
                 watch_cpu=local and threads == 1,
                 cache_bytes=fingerprint.cache_bytes,
@@ -162,7 +164,17 @@ def measure_many(
     }
 
 
-def _kernel_of(reference: Callable[[], float] | None, local: bool) -> str:
+def _isolated(
+    threads: int, local: bool, remote: RemoteRuntime | None
+) -> contextlib.AbstractContextManager[tuple[int, ...]]:
+    if remote is not None:
+        return remote.isolated(threads)
+    return isolated(threads) if local else contextlib.nullcontext(())
+
+
+def _kernel_of(reference: Callable[[], float] | None, local: bool, remote: RemoteRuntime | None) -> str:
     if reference is not None:
         return str(getattr(reference, "identity", ""))
+    if remote is not None:
+        return remote.reference_identity
     return reference_identity() if local else ""

@@ -199,7 +199,8 @@ class Measurement:
     @property
     def origin(self) -> Origin:
         """Where the figures come from."""
-        return Origin(OriginKind.MEASURED, self.device.machine, self.date[:10])
+        kind = OriginKind.MEASURED_EMULATED if self.device.emulator else OriginKind.MEASURED
+        return Origin(kind, self.device.machine, self.date[:10])
 
     def to_json(self) -> dict[str, Any]:
         """As plain data, every sample included; `from_json` gives back an equal value."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,6 +20,7 @@ from nas_edge.profiling.reference import quiet_value
 from nas_edge.profiling.statistics import relative_half_width
 from nas_edge.progress import Progress
 from nas_edge.runtimes import Session
+from nas_edge.runtimes.visits import VisitPlan, VisitRecord
 
 _MIN_CPU_SHARE = 0.95
 _REPORT_S = 0.5
@@ -170,6 +171,13 @@ class Sitting:
     def _visit(self, item: WorkItem, session: Session, before_ms: float) -> tuple[RawVisit, float]:
         """One visit, and the reference reading after it."""
         protocol = self._protocol
+        visit = getattr(session, "visit", None)  # on another machine: see VisitingSession
+        if visit is not None:
+            record: VisitRecord = visit(self._plan)
+            _check_samples(item.name, np.array(record.samples_ms), record.wall_ms)
+            return self._raw(
+                item, session, record.samples_ms, (record.before_ms + record.after_ms) / 2, record.cpu_share
+            ), record.after_ms
         repeats = self._warm_up(session)
         wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
         if self._evict:
@@ -179,6 +187,12 @@ class Sitting:
         cpu_ns, wall_ns = time.thread_time_ns() - cpu, time.perf_counter_ns() - wall
         after_ms = self._reference()
         _check_samples(item.name, samples, wall_ns / 1e6)
+        share = min(1.0, cpu_ns / max(wall_ns, 1)) if self._watch_cpu else 1.0
+        return self._raw(item, session, samples, (before_ms + after_ms) / 2, share), after_ms
+
+    def _raw(
+        self, item: WorkItem, session: Session, samples: Iterable[float], reference_ms: float, cpu_share: float
+    ) -> RawVisit:
         shape = next(iter(session.inputs.values()), (1,))
         return RawVisit(
             name=item.name,
@@ -186,10 +200,16 @@ class Sitting:
             batch=shape[0] if shape else 1,
             round=len(self._visits[item.name]),
             samples_ms=tuple(float(s) for s in samples),
-            reference_ms=(before_ms + after_ms) / 2,
-            cpu_share=min(1.0, cpu_ns / max(wall_ns, 1)) if self._watch_cpu else 1.0,
+            reference_ms=reference_ms,
+            cpu_share=cpu_share,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
-        ), after_ms
+        )
+
+    @property
+    def _plan(self) -> VisitPlan:
+        p = self._protocol
+        evict_bytes = self._evict.size_bytes if self._evict else 0
+        return VisitPlan(p.warmups, p.warmup_ms, p.max_warmups, p.repeats, p.max_repeats, p.visit_ms, evict_bytes)
 
     def _warm_up(self, session: Session) -> int:
         """Run until hot; how often to time the item."""
@@ -263,7 +283,8 @@ class _Evictor:
     """Empties the caches by writing twice what they hold."""
 
     def __init__(self, cache_bytes: int) -> None:
-        self._buffer = np.zeros(max(2 * cache_bytes, _LEAST_EVICTED_BYTES), np.uint8)
+        self.size_bytes = max(2 * cache_bytes, _LEAST_EVICTED_BYTES)
+        self._buffer = np.zeros(self.size_bytes, np.uint8)
 
     def __call__(self) -> None:
         self._buffer += 1

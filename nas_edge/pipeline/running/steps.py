@@ -162,6 +162,7 @@ class ProfileArguments(_OnRun):
 
     target: str | None = None
     regime: str = "hot"
+    statistic: str = "median"
     effort: str = "thorough"
     seed: int = Field(default=0, ge=0)
 
@@ -171,8 +172,9 @@ class ProfileArguments(_OnRun):
 
         subject = self.run_directory(named)
         return profile_flow(
-            subject, self.target, regime=self.regime, effort=self.effort, seed=self.seed, progress=progress
-        )
+            subject, self.target, regime=self.regime, statistic=self.statistic, effort=self.effort, seed=self.seed,
+            progress=progress,
+        )  # fmt: skip
 
 
 class EvaluateArguments(_OnRun):
@@ -215,9 +217,11 @@ class TableArguments(Arguments):
     space: str | None = None
     classes: int | None = Field(default=None, ge=2)
     bundle: str = "trashnet"
+    precision: str | None = None
     effort: str = "default"
     regime: str = "hot"
-    networks: int = Field(default=20, ge=0, le=200)
+    statistic: str = "median"
+    networks: int = Field(default=40, ge=2, le=200)
     holdout: int = Field(default=20, ge=0, le=200)
     seed: int = Field(default=0, ge=0)
 
@@ -225,10 +229,11 @@ class TableArguments(Arguments):
         """Measure every block of the space."""
         from nas_edge.pipeline.tables.commands import chosen_space, measure_command
 
-        about, classes = chosen_space(self.space, self.classes, self.bundle)
+        about = chosen_space(self.space, self.classes, self.bundle)
         return measure_command(
-            self.target, about, classes, effort=self.effort, regime=self.regime, calibration=self.networks,
-            holdout=self.holdout, seed=self.seed, progress=progress,
+            self.target, [about], precision=self.precision, effort=self.effort, regime=self.regime,
+            statistic=self.statistic, calibration=self.networks, holdout=self.holdout, seed=self.seed,
+            progress=progress,
         )  # fmt: skip
 
 

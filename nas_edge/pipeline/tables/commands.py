@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,21 +51,40 @@ def chosen_space(space: str | None, num_classes: int | None, bundle: str = EMBED
     return SearchSpace.named(space), num_classes
 
 
+def chosen_spaces(
+    spaces: Sequence[str], classes: Sequence[int], bundle: str = EMBEDDED
+) -> list[tuple[SearchSpace, int]]:
+    """Several spaces, each with its number of classes; without any the bundle's.
+
+    Raises:
+        UnknownNameError: no such space or bundle. SpaceError: not one number of classes for each space.
+
+    """
+    if len(classes) not in (0, 1, len(spaces)):
+        raise SpaceError(f"{len(spaces)} spaces have {len(classes)} numbers of classes; add one --classes N for each")
+    if not spaces:
+        return [chosen_space(None, classes[0] if classes else None, bundle)]
+    counts: list[int | None] = [*classes] if len(classes) == len(spaces) else [*classes, None][:1] * len(spaces)
+    return [chosen_space(space, count, bundle) for space, count in zip(spaces, counts, strict=True)]
+
+
 def measure_command(
     target: str,
-    space: SearchSpace,
-    num_classes: int,
+    spaces: Sequence[tuple[SearchSpace, int]],
     *,
+    precision: str | None = None,
     out: Path | None = None,
     effort: str = "default",
     regime: str = "hot",
-    calibration: int = 20,
+    statistic: str = "median",
+    calibration: int = 40,
     holdout: int = 20,
     resume: bool = True,
+    append: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> TableReport:
-    """Measure a table on a target's device and write it.
+    """Measure a table on a target's device and write it; see `measure_table`.
 
     Raises:
         DeviceError: the device cannot be reached. MeasurementError: it cannot be measured.
@@ -77,24 +97,35 @@ def measure_command(
     found = load_target(target)
     bench = open_bench(found)
     measured = measure_table(
-        space, num_classes, out=out, target="" if found.device.kind == "local" else found.name,
-        runtime=found.runtime, precision=found.precision, threads=found.threads,
-        protocol=protocol_for(effort, regime, seed=seed), calibration=calibration, holdout=holdout, resume=resume,
-        seed=seed, device=bench.device, progress=progress,
+        spaces, out=out, target="" if found.device.kind == "local" else found.name,
+        runtime=found.runtime, precision=precision or found.precision, threads=found.threads,
+        protocol=protocol_for(effort, regime, statistic, seed), calibration=calibration, holdout=holdout,
+        resume=resume, append=append, seed=seed, device=bench.device, progress=progress,
     )  # fmt: skip
-    error = measured.report.holdout
     lines = [
         f"table      {measured.path}",
-        f"measured   {len(measured.table.blocks)} blocks and {len(measured.table.networks)} networks "
-        f"in {format_duration(measured.wall_s)}",
+        f"measured   {len(measured.measurements)} blocks and networks in {format_duration(measured.wall_s)}; the table "
+        f"holds {len(measured.table.blocks)} blocks and {len(measured.table.networks)} networks",
+        f"machine    {measured.interference.describe()}",
     ]
-    if error is not None:
-        lines.append(
-            f"hold-out   {error.networks} networks: error {error.mape_percent:.1f} %, "
-            f"worst {error.worst_percent:.1f} %, Spearman {error.spearman:.3f}"
-        )
-    lines += [f"problem    {problem}" for problem in measured.report.problems]
-    data = {"table": str(measured.path), "wall_s": round(measured.wall_s, 1), **measured.report.to_json()}
+    if measured.merged is not None:
+        drift = 100 * (measured.merged.drift - 1)
+        lines.append(f"appended   {measured.merged.shared} blocks timed again: {drift:+.1f} % since then, corrected")
+    for report in measured.reports:
+        if (error := report.holdout) is not None:
+            lines.append(
+                f"hold-out   {error.networks} networks of {report.space}: error {error.mape_percent:.1f} %, "
+                f"worst {error.worst_percent:.1f} %, Spearman {error.spearman:.3f}"
+            )
+        lines += [f"problem    {problem}" for problem in report.problems]
+    data = {
+        "table": str(measured.path),
+        "wall_s": round(measured.wall_s, 1),
+        "interference": asdict(measured.interference),
+        "drift_percent": None if measured.merged is None else round(100 * (measured.merged.drift - 1), 3),
+        **measured.report.to_json(),
+        "spaces": [report.to_json() for report in measured.reports],
+    }
     return TableReport(data, lines)
 
 

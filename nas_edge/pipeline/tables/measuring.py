@@ -8,21 +8,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas_edge.errors import NasEdgeError
+from nas_edge.errors import NasEdgeError, SpaceError, TableError
 from nas_edge.latency import LatencyTable, NetworkEntry, TableHeader, read_table, table_directory, write_table
 from nas_edge.latency.nearest import Wanted, transfer
 from nas_edge.latency.table import BlockEntry
+from nas_edge.latency.table_io import HEADER_FILE
 from nas_edge.origin import Origin, OriginKind
 from nas_edge.pipeline.tables.finding import TABLES, FoundTable, cache_path, facts_of, load_table_for, nearest_table
+from nas_edge.pipeline.tables.work import NetworkWork, plan_work
 from nas_edge.progress import Progress, silent
-from nas_edge.spaces import BlockSpec, Precision, SearchSpace
+from nas_edge.spaces import Precision, SearchSpace
 
 if TYPE_CHECKING:
     from nas_edge.devices import Device
     from nas_edge.latency.check import TableReport
-    from nas_edge.latency.plan import PlannedNetwork
+    from nas_edge.latency.merge import Merge
     from nas_edge.pipeline.targets import Target
-    from nas_edge.profiling import Measurement, Protocol
+    from nas_edge.profiling import Interference, Measurement, Protocol
 
 __all__ = ["FoundTable", "MeasuredTable", "first_contact", "load_table_for", "measure_table"]
 
@@ -37,23 +39,31 @@ class MeasuredTable:
 
     Attributes:
         table: as written.
-        report: coverage and error on the hold-out networks.
+        reports: coverage and error on the hold-out networks, of each space that was asked for.
         path: its directory.
-        measurements: of every block and network, by name, all samples included.
+        measurements: of every block and network that was timed, by name, all samples included.
+        interference: what the sitting noticed of other programs.
+        merged: how it was joined to the table that was there; None for a table of its own.
         wall_s: time taken by this call.
 
     """
 
     table: LatencyTable
-    report: TableReport
+    reports: tuple[TableReport, ...]
     path: Path
     measurements: Mapping[str, Measurement]
+    interference: Interference
+    merged: Merge | None
     wall_s: float
+
+    @property
+    def report(self) -> TableReport:
+        """Of the first space."""
+        return self.reports[0]
 
 
 def measure_table(
-    space: SearchSpace,
-    num_classes: int,
+    spaces: Sequence[tuple[SearchSpace, int]],
     *,
     out: Path | None = None,
     target: str = "",
@@ -61,47 +71,53 @@ def measure_table(
     precision: str = "fp32",
     threads: int = 1,
     protocol: Protocol | None = None,
-    calibration: int = 20,
+    calibration: int = 40,
     holdout: int = 20,
     resume: bool = True,
+    append: bool = False,
     seed: int = 0,
     device: Device | None = None,
     reference: Callable[[], float] | None = None,
     progress: Progress | None = None,
 ) -> MeasuredTable:
-    """Measure every block of a space and whole networks in one sitting, check the table and write it.
+    """Measure every block of one space or several, and whole networks beside them, in one sitting; check and write.
 
     A journal lies in the table's directory until the table is written: a killed run goes on where it was.
 
+    Several spaces in one sitting need no correction for drift. A space that is appended to a table measured earlier is
+    brought to that table's speed twice: times by the reference kernel's quiet value of then, and what remains by the
+    median ratio of some blocks of the table that are timed again (`latency.merge`).
+
     Args:
-        space: disallowed resolutions are not measured.
-        num_classes: of the classifier.
+        spaces: each with its number of classes; disallowed resolutions are not measured.
         out: the `latency_tables` directory; by default that of the current directory.
         target: name of the table's directory; by default the slug of the device ("cpu-amd-epyc-f26m2").
         runtime: what runs the blocks.
         precision: of the runs.
         threads: of the runs.
         protocol: `Protocol.default()` by default.
-        calibration: whole networks that the predictor is calibrated on.
-        holdout: whole networks that its error is computed from.
+        calibration: whole networks of each space that the predictor is calibrated on.
+        holdout: whole networks of each space that its error is computed from.
         resume: go on with a journal that is there; otherwise begin anew.
+        append: to the table that is there, measured on this device; otherwise it is replaced.
         seed: of the choice of networks and of all weights.
         device: by default this machine.
         reference: a reading of the reference kernel; see `measure_many`.
         progress: told about measured visits.
 
     Raises:
-        MeasurementError, DeviceError: it cannot be measured. UnknownNameError: no such runtime.
+        MeasurementError, DeviceError: it cannot be measured; nothing measured is lost. UnknownNameError: no such
+            runtime. TableError: the table there is another device's, or measured otherwise. SpaceError: no space.
         ConfigError, StorageError: the directory cannot be written.
 
     """
     from nas_edge.files import make_directory
-    from nas_edge.latency.check import check_table
-    from nas_edge.latency.plan import distinct_blocks, plan_networks
-    from nas_edge.profiling import Protocol, WorkItem, measure_many
+    from nas_edge.profiling import Protocol, measure_many
     from nas_edge.runtimes import get_runtime
 
     begun = time.monotonic()
+    if not spaces:
+        raise SpaceError("a table is measured for a space; name one (--space)")
     progress, device, engine = progress or silent, device or _local_device(), get_runtime(runtime)
     protocol = protocol or Protocol.default()
     fingerprint = device.fingerprint()
@@ -115,42 +131,108 @@ def measure_table(
         statistic=str(protocol.statistic),
         protocol=protocol.to_json(),
         device=facts_of(fingerprint),
-        space={"name": space.name, "num_classes": num_classes, "resolutions": list(space.resolutions)},
+        space=_described(spaces),
     )
     directory = make_directory(table_directory(out or Path(TABLES), header))
+    there = _table_to_append_to(directory, fingerprint.machine) if append else None
     journal = directory / JOURNAL
     if not resume:
         journal.unlink(missing_ok=True)
-    blocks = distinct_blocks(space, num_classes, precision=header.precision)
-    plan = plan_networks(space, num_classes, calibration, holdout, seed)
-    items = []
-    for number, block in enumerate(blocks):
-        progress(number, len(blocks) + len(plan), f"building {len(blocks)} blocks and {len(plan)} networks")
-        items.append(WorkItem(f"block-{number:04d}", _onnx([block], seed)))
-    for planned in plan:
-        items.append(WorkItem(planned.name, _onnx(space.lower(planned.arch, num_classes, header.precision), seed)))
+    plan = plan_work(spaces, header.precision, calibration, holdout, seed, there)
     found = measure_many(
-        items, engine, device, protocol, precision, threads, journal, progress, reference=reference
+        list(plan.items(seed, progress)), engine, device, protocol, precision, threads, journal, progress,
+        reference=reference, reference_quiet_ms=_quiet_ms(there, fingerprint.machine, reference),
     )  # fmt: skip
-    entries = {block: _block_entry(found[f"block-{number:04d}"]) for number, block in enumerate(blocks)}
-    networks = [_network_entry(planned, found[planned.name], space, num_classes) for planned in plan]
     first = next(iter(found.values()))
     header = replace(
         header,
         origin=replace(first.origin, date=max(m.date for m in found.values())[:10]),
         state=first.state.to_json(),
         reference_quiet_ms=round(first.reference_quiet_ms, 6),
+        reference_kernel=first.reference_kernel,
+        notes=_notes(first),
     )
-    table = LatencyTable(header, entries, tuple(networks))
-    report = check_table(table, space, num_classes)
-    disturbed = sum(measurement.disturbed for measurement in found.values())
-    figures: dict[str, Any] = {"items": len(found), "disturbed_items": disturbed}
-    if report.holdout is not None:
-        figures["holdout"] = report.holdout.to_json()
-    table = table.with_figures(figures)
+    table = LatencyTable(
+        header,
+        {block: _block_entry(found[name]) for name, block in plan.blocks.items()},
+        tuple(_network_entry(found[work.name], work) for work in plan.networks),
+    )
+    merged = _joined(there, table) if there is not None else None
+    table = table if merged is None else merged.table
+    table, reports = _checked(table, spaces, found)
     write_table(table, directory)
     journal.unlink(missing_ok=True)
-    return MeasuredTable(table, report, directory, found, time.monotonic() - begun)
+    return MeasuredTable(
+        table, reports, directory, found, first.interference, merged, time.monotonic() - begun
+    )  # fmt: skip
+
+
+def _described(spaces: Sequence[tuple[SearchSpace, int]]) -> dict[str, Any]:
+    """The header's `space`: the first one, and the others under "also"."""
+    described: list[dict[str, Any]] = [
+        {"name": space.name, "num_classes": classes, "resolutions": list(space.resolutions)}
+        for space, classes in spaces
+    ]
+    return {**described[0], **({"also": described[1:]} if len(described) > 1 else {})}
+
+
+def _notes(measurement: Measurement) -> tuple[str, ...]:
+    cores = ", ".join(str(core) for core in measurement.cores) or "not pinned"
+    return (f"cores: {cores}; {measurement.interference.describe()}",)
+
+
+def _quiet_ms(there: LatencyTable | None, machine: str, reference: Callable[[], float] | None) -> float | None:
+    from nas_edge.profiling.reference import reference_identity
+
+    if there is None or reference is not None:
+        return None
+    return there.header.quiet_reference_ms(machine, reference_identity())
+
+
+def _table_to_append_to(directory: Path, machine: str) -> LatencyTable:
+    if not (directory / HEADER_FILE).is_file():
+        raise TableError(f"{directory}: there is no table to append to; leave out --append")
+    table = read_table(directory)
+    if table.header.origin.machine != machine:
+        raise TableError(
+            f"{directory}: was measured on {table.header.origin.machine or 'an unknown machine'}, not on this one; "
+            "measure into another directory (--out)"
+        )
+    return table
+
+
+def _joined(there: LatencyTable, fresh: LatencyTable) -> Merge:
+    """Both, at the speed of the table that was there; a space of the fresh one takes the place of its namesake."""
+    from nas_edge.latency.merge import merge_tables
+
+    merged = merge_tables(there, fresh)
+    own, also = dict(there.header.space), list(there.header.space.get("also", ()))
+    own.pop("also", None)
+    fresh_spaces = [dict(fresh.header.space), *fresh.header.space.get("also", ())]
+    fresh_spaces[0].pop("also", None)
+    named = {one["name"]: one for one in (own, *also, *fresh_spaces) if "name" in one}
+    first, *others = named.values()
+    space = {**first, **({"also": others} if others else {})}
+    return replace(merged, table=replace(merged.table, header=replace(merged.table.header, space=space)))
+
+
+def _checked(
+    table: LatencyTable, spaces: Sequence[tuple[SearchSpace, int]], found: Mapping[str, Measurement]
+) -> tuple[LatencyTable, tuple[TableReport, ...]]:
+    """The table with its figures, and a report for each space."""
+    from nas_edge.latency.check import check_table
+
+    reports = tuple(check_table(table, space, classes) for space, classes in spaces)
+    figures: dict[str, Any] = {
+        "items": len(found),
+        "disturbed_items": sum(measurement.disturbed for measurement in found.values()),
+    }
+    errors = {report.space: report.holdout.to_json() for report in reports if report.holdout is not None}
+    if errors:
+        figures["holdout"] = next(iter(errors.values()))
+    if len(errors) > 1:
+        figures["holdout_by_space"] = errors
+    return table.with_figures(figures), reports
 
 
 def first_contact(
@@ -184,8 +266,7 @@ def first_contact(
         MeasurementError, DeviceError: it cannot be measured. ConfigError, StorageError: the cache cannot be written.
 
     """
-    from nas_edge.latency.plan import plan_networks
-    from nas_edge.profiling import Protocol, WorkItem, measure_many
+    from nas_edge.profiling import Protocol, measure_many
     from nas_edge.runtimes import get_runtime
 
     engine, device = get_runtime(target.runtime), device or _local_device()
@@ -193,13 +274,13 @@ def first_contact(
     regime = str(protocol.regime)
     fingerprint = device.fingerprint()
     facts = facts_of(fingerprint)
-    plan = plan_networks(space, num_classes, networks, 0, seed)
     precision = Precision(target.precision)
-    items = [WorkItem(p.name, _onnx(space.lower(p.arch, num_classes, precision), seed)) for p in plan]
+    plan = replace(plan_work([(space, num_classes)], precision, networks, 0, seed), blocks={})
     found = measure_many(
-        items, engine, device, protocol, target.precision, target.threads, None, progress, reference=reference
+        list(plan.items(seed, progress or silent)), engine, device, protocol, target.precision, target.threads, None,
+        progress, reference=reference,
     )  # fmt: skip
-    entries = [_network_entry(planned, found[planned.name], space, num_classes) for planned in plan]
+    entries = [_network_entry(found[work.name], work) for work in plan.networks]
     start = _start(Wanted(target.runtime, target.precision, target.threads, regime, facts))
     first = next(iter(found.values()))
     described = start.header.describe() if start else "a prior of MACs and layers"
@@ -221,7 +302,8 @@ def first_contact(
         device=facts,
         state=first.state.to_json(),
         reference_quiet_ms=round(first.reference_quiet_ms, 6),
-        space={"name": space.name, "num_classes": num_classes, "resolutions": list(space.resolutions)},
+        reference_kernel=first.reference_kernel,
+        space=_described([(space, num_classes)]),
     )
     table = transfer(start, header, space, entries)
     path = cache_path(target, facts, regime, engine.version())
@@ -244,13 +326,6 @@ def _local_device() -> Device:
     return LocalDevice()
 
 
-def _onnx(blocks: Sequence[BlockSpec], seed: int) -> bytes:
-    from nas_edge.spaces.onnx_blocks import build_onnx
-
-    model: bytes = build_onnx(blocks, seed=seed).SerializeToString()
-    return model
-
-
 def _block_entry(measurement: Measurement) -> BlockEntry:
     return BlockEntry(
         measurement.estimate_ms(measurement.protocol.statistic),
@@ -260,15 +335,13 @@ def _block_entry(measurement: Measurement) -> BlockEntry:
     )
 
 
-def _network_entry(
-    planned: PlannedNetwork, measurement: Measurement, space: SearchSpace, num_classes: int
-) -> NetworkEntry:
+def _network_entry(measurement: Measurement, work: NetworkWork) -> NetworkEntry:
     return NetworkEntry(
-        planned.name,
-        space.name,
-        num_classes,
-        space.to_json(planned.arch),
-        planned.role,
+        work.name,
+        work.space.name,
+        work.num_classes,
+        work.space.to_json(work.arch),
+        work.role,
         measurement.estimate_ms(measurement.protocol.statistic),
         measurement.upper95_ms,
         measurement.p90_ms,

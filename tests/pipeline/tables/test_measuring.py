@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nas_edge import resources
-from nas_edge.errors import NasEdgeError, UnknownNameError
-from nas_edge.latency import LatencyPredictor, read_table
+from nas_edge.errors import NasEdgeError, TableError, UnknownNameError
+from nas_edge.latency import LatencyPredictor, read_table, write_table
+from nas_edge.latency.check import check_table
 from nas_edge.pipeline.tables.finding import load_table_for
 from nas_edge.pipeline.tables.measuring import JOURNAL, first_contact, measure_table
+from nas_edge.pipeline.tables.work import ANCHORS
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.profiling import Protocol
 from nas_edge.spaces import SearchSpace
@@ -39,7 +42,7 @@ def test_a_measured_table_is_complete_checked_and_found_again(
 ) -> None:
     seen: list[str] = []
     made = measure_table(
-        space, 5, out=tmp_path / "latency_tables", protocol=FAST, calibration=4, holdout=3,
+        [(space, 5)], out=tmp_path / "latency_tables", protocol=FAST, calibration=4, holdout=3,
         progress=lambda done, total, text: seen.append(text),
     )  # fmt: skip
     assert made.report.coverage == 1
@@ -71,11 +74,11 @@ def test_a_killed_measurement_goes_on_where_it_was(space: SearchSpace, tmp_path:
 
     options = {"out": tmp_path, "target": "here", "calibration": 2, "holdout": 0}
     with pytest.raises(Killed):
-        measure_table(space, 5, protocol=FAST, reference=kill, **options)  # type: ignore[arg-type]
+        measure_table([(space, 5)], protocol=FAST, reference=kill, **options)  # type: ignore[arg-type]
     visits = journal.read_text().splitlines()[1:]
     assert visits
     assert not (journal.parent / "table.yaml").exists()  # nothing half-written
-    done = measure_table(space, 5, protocol=FAST, **options)  # type: ignore[arg-type]
+    done = measure_table([(space, 5)], protocol=FAST, reference=lambda: 1.0, **options)  # type: ignore[arg-type]
     first = json.loads(visits[0])
     assert list(done.measurements[first["name"]].visits[0].samples_ms) == first["samples_ms"]
     assert not journal.exists()
@@ -87,16 +90,52 @@ def test_beginning_anew_forgets_the_journal(space: SearchSpace, tmp_path: Path) 
     journal.write_text("not a journal\n")
     options = {"out": tmp_path, "target": "here", "calibration": 2, "holdout": 0, "protocol": FAST}
     with pytest.raises(NasEdgeError, match="journal"):
-        measure_table(space, 5, **options)  # type: ignore[arg-type]
-    assert measure_table(space, 5, resume=False, **options).report.coverage == 1  # type: ignore[arg-type]
+        measure_table([(space, 5)], **options)  # type: ignore[arg-type]
+    assert measure_table([(space, 5)], resume=False, **options).report.coverage == 1  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_two_spaces_are_measured_in_one_sitting_and_a_third_is_appended(
+    space: SearchSpace, tmp_path: Path, precision: str
+) -> None:
+    small, other = SearchSpace.named("mbv3-32").restrict([20]), SearchSpace.named("mcu").restrict([32], w=(0.5,))
+    # The third shares no block with the others: only blocks that are timed again tell how the machine has changed.
+    options = {"out": tmp_path, "target": "here", "precision": precision, "protocol": FAST, "calibration": 3}
+    both = measure_table([(space, 5), (small, 10)], holdout=2, **options)  # type: ignore[arg-type]
+    assert [report.coverage for report in both.reports] == [1, 1]
+    assert len(both.table.networks) == 10
+    assert both.table.header.space["also"][0]["name"] == "mbv3-32"
+    assert both.table.header.figures["holdout_by_space"].keys() == {"tiny", "mbv3-32"}
+    assert both.table.header.reference_kernel
+    more = measure_table([(other, 2)], holdout=0, append=True, **options)  # type: ignore[arg-type]
+    assert more.merged is not None
+    assert more.merged.shared == ANCHORS
+    assert 0.5 < more.merged.drift < 2
+    assert more.report.coverage == 1
+    table = read_table(more.path)
+    assert len(table.networks) == 13
+    assert {network.space for network in table.networks} == {"tiny", "mbv3-32", "mcu"}
+    assert [one["name"] for one in table.header.space["also"]] == ["mbv3-32", "mcu"]
+    assert check_table(table, space, 5).coverage == check_table(table, small, 10).coverage == 1
+
+
+def test_nothing_is_appended_to_a_table_of_another_machine_or_to_none(space: SearchSpace, tmp_path: Path) -> None:
+    options = {"out": tmp_path, "target": "here", "calibration": 2, "holdout": 0, "protocol": FAST}
+    with pytest.raises(TableError, match="no table to append to"):
+        measure_table([(space, 5)], append=True, **options)  # type: ignore[arg-type]
+    made = measure_table([(space, 5)], **options)  # type: ignore[arg-type]
+    header = replace(made.table.header, origin=replace(made.table.header.origin, machine="another"))
+    write_table(replace(made.table, header=header), made.path)
+    with pytest.raises(TableError, match="was measured on another, not on this one"):
+        measure_table([(space, 5)], append=True, **options)  # type: ignore[arg-type]
 
 
 def test_an_unknown_runtime_or_an_unwritable_directory_costs_no_measuring(space: SearchSpace, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="onnxruntime"):
-        measure_table(space, 5, runtime="onnxruntim", out=tmp_path)
+        measure_table([(space, 5)], runtime="onnxruntim", out=tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(NasEdgeError, match="file"):
-        measure_table(space, 5, out=tmp_path / "file")
+        measure_table([(space, 5)], out=tmp_path / "file")
 
 
 def test_a_first_contact_is_kept_in_the_cache_and_used_from_then_on(local: Target) -> None:
