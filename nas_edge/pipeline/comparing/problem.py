@@ -12,6 +12,8 @@ from nas_edge.pipeline.comparing.request import CompareRequest
 from nas_edge.search.metrics import Metric
 from nas_edge.spaces import Space
 
+MOST_BY_PROXY = 2000  # evaluations, where each takes a large part of a second
+
 
 @dataclass(frozen=True)
 class NoiseFloor:
@@ -88,7 +90,7 @@ def _of_table(request: CompareRequest, path: Path) -> ComparedProblem:
 def _of_surrogates(request: CompareRequest) -> ComparedProblem:
     from nas_edge.pipeline.searching.aims import chosen_precisions, open_aim
     from nas_edge.pipeline.searching.request import SearchRequest
-    from nas_edge.pipeline.searching.source import open_source
+    from nas_edge.pipeline.searching.source import ZERO_COST, open_source
     from nas_edge.pipeline.searching.task import SearchTask
     from nas_edge.pipeline.targets import load_target
     from nas_edge.progress import silent
@@ -103,6 +105,10 @@ def _of_surrogates(request: CompareRequest) -> ComparedProblem:
         limits=tuple((name, "<=", 1.0) for name in request.budget_metrics), seed=request.seed,
     )  # fmt: skip
     asked.check()
+    if request.accuracy_predictor.startswith(ZERO_COST) and request.evaluations > MOST_BY_PROXY:
+        raise ConfigError(
+            f"each evaluation of a {ZERO_COST} proxy builds a network: add --evaluations 300, or at most {MOST_BY_PROXY}"
+        )
     precisions = chosen_precisions(asked, load_target(asked.target))
     source = open_source(asked, precisions)
     aim = open_aim(asked, asked.targets[0], source.space, source.num_classes, precisions, silent)

@@ -233,6 +233,7 @@ def test_without_matplotlib_the_extra_is_named_before_anything_is_run(request_, 
         ({"evaluations": 1}, QuantityError, "at least 2"),
         ({"objectives": ("size",)}, UnknownNameError, "unknown metric 'size'"),
         ({"resolutions": (32,)}, ConfigError, "--resolutions is of networks"),
+        ({"space": None, "accuracy_predictor": "zero-cost:zen", "evaluations": 2001}, ConfigError, "at most 2000"),
         ({"space": "none.csv"}, FormatError, "none.csv: cannot be read"),
     ],
 )
