@@ -176,5 +176,5 @@ def _kernel_of(reference: Callable[[], float] | None, local: bool, remote: Remot
     if reference is not None:
         return str(getattr(reference, "identity", ""))
     if remote is not None:
-        return remote.reference_identity
+        return remote.reference_identity()
     return reference_identity() if local else ""

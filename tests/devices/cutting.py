@@ -135,7 +135,7 @@ class CutContract:
             work()
         except DeviceLostError:
             assert step in ("run", "talk", "lock"), "what may be done twice is done again"
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 60
         if proxy.cuts:  # the connection is made anew, and everything is where it was
             work()
             far.pull("kept", tmp_path / "again")
@@ -171,7 +171,7 @@ class CutContract:
         for _ in range(2):
             with pytest.raises(DeviceLostError, match=r"cut|reached|back"):
                 far.run(["true"], 10)
-        assert time.monotonic() - begun < 20
+        assert time.monotonic() - begun < 60
 
     def test_whoever_vanishes_leaves_nothing_behind(self, far, proxy, tmp_path):
         (tmp_path / "there").touch()
