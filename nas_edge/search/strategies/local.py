@@ -71,10 +71,12 @@ class LocalSearch:
         self._untried: list[Population] = []
         self._asked, self._climber = nothing, np.zeros(0, np.intp)
         self._best: tuple[Population, float, float] | None = None
+        self._begun = False
 
     def ask(self, limit: int) -> Population:
         """Untried neighbours of where each climb stands, or where it starts again."""
-        if not len(self._rows):
+        if not self._begun:
+            self._begun = True
             return self._visited.fresh(spread(self._problem.space, min(limit, self._options.initial), self._rng))
         for stuck in [c for c, untried in enumerate(self._untried) if not len(untried)]:
             self._violation[stuck], self._gain[stuck] = np.inf, -np.inf

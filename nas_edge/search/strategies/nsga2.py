@@ -69,19 +69,17 @@ class Nsga2:
 
     def ask(self, limit: int) -> Population:
         """The next children; random architectures at the start and where children bring nothing new."""
-        wanted = min(limit, self._options.population)
-        if not self._begun:
-            self._begun = True
-            rows = self._visited.fresh(spread(self._space, wanted, self._rng))
+        wanted, missing = min(limit, self._options.population), self._options.population - len(self._rows)
+        if not self._begun and missing > 0:
+            rows = self._visited.fresh(spread(self._space, min(limit, missing), self._rng))
         else:
             rows = self._rows[:0]
             for _ in range(ATTEMPTS):
                 rows = self._visited.fresh(np.concatenate([rows, self._children(wanted + wanted // 4)]))[:wanted]
                 if len(rows) == wanted:
                     break
-        if not len(rows):
-            rows = self._visited.sample(wanted)
-        return rows
+        self._begun = True
+        return rows if len(rows) else self._visited.sample(wanted)
 
     def tell(self, population: Population, objectives: Float, violation: Float) -> None:
         """Survival by front, then by crowding distance."""
@@ -101,7 +99,7 @@ class Nsga2:
     def _children(self, n: int) -> Population:
         """Of winners of binary tournaments."""
         if not len(self._rows):
-            return self._space.sample(n, self._rng)
+            return self._rows
         drawn = self._rng.integers(len(self._rows), size=(2, n, 2))
         won = np.take_along_axis(drawn, self._place[drawn].argmin(axis=2)[..., None], axis=2)[..., 0]
         one, other = self._rows[won[0]], self._rows[won[1]]

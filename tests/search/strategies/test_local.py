@@ -32,6 +32,14 @@ class TestLocal(StrategyContract):
         assert {tuple(row) for row in asked} == expected
         assert len(asked) == len(expected)
 
+    def test_it_looks_around_widely_even_where_some_are_known_from_before(self, problem):
+        strategy = make_strategy(self.name, problem, np.random.default_rng(0), {"climbers": 3, "initial": 40})
+        known = np.stack([problem.space.smallest(), problem.space.largest()])
+        told(strategy, problem, known)
+        first = strategy.ask(10**6)
+        assert 20 < len(first) <= 40
+        assert not (first[:, None] == known).all(axis=2).any()
+
     def test_it_climbs_to_an_optimum_of_its_neighbourhood(self, problem):
         options = {"climbers": 1, "initial": 1, "random_restarts": 0.0, "batch": 5}
         strategy, best = make_strategy(self.name, problem, np.random.default_rng(3), options), None
