@@ -66,6 +66,8 @@ _BUILT_IN = {
     "aging": "nas_edge.search.strategies.aging",
     "nsga2": "nas_edge.search.strategies.nsga2",
     "local": "nas_edge.search.strategies.local",
+    "reinforce": "nas_edge.search.strategies.reinforce",
+    "ppo": "nas_edge.search.strategies.ppo",
 }
 _ENTRIES: dict[str, StrategyEntry] = {}
 
