@@ -107,7 +107,7 @@ def _of_surrogates(request: CompareRequest) -> ComparedProblem:
     asked.check()
     if request.accuracy_predictor.startswith(ZERO_COST) and request.evaluations > MOST_BY_PROXY:
         raise ConfigError(
-            f"each evaluation of a {ZERO_COST} proxy builds a network: add --evaluations 300, or at most {MOST_BY_PROXY}"
+            f"each evaluation of a {ZERO_COST} proxy builds a network: add --evaluations 300, at most {MOST_BY_PROXY}"
         )
     precisions = chosen_precisions(asked, load_target(asked.target))
     source = open_source(asked, precisions)
