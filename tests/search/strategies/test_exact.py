@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas_edge.errors import QuantityError, SpaceError
+from nas_edge.latency import LatencyPredictor
 from nas_edge.search import AdditiveMetric, Constraint, FunctionMetric, Monotone, Problem, make_strategy, search
 from nas_edge.search.optimum import ExactSolver, upper_bound
 from nas_edge.search.strategies.exact import ExactOptions
 from nas_edge.spaces import Gene, SearchSpace, Stage, Stem, Tail, Template, TermCosts, TermIndex
 from nas_edge.spaces.tabular import TabularSpace
+from tests.latency.toy import make_table
 from tests.search.strategy_contract import StrategyContract
 
 LARGEST_LISTED = 20_000
@@ -147,6 +149,26 @@ def test_where_nothing_meets_the_limits_that_is_proven_and_the_nearest_given(tin
     assert met.violation(row)[0] == pytest.approx(met.violation(tiny_space.enumerate()).min())
     assert met.violation(row)[0] > 0
     assert not len(strategy.ask(10))
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9])
+def test_a_predicted_latency_with_its_bound_is_kept_exactly(confidence, tiny_space):
+    predictor = LatencyPredictor.of(make_table(tiny_space), tiny_space, 10)
+    latency = FunctionMetric(
+        "latency",
+        "ms",
+        lambda population: predictor.predict(population, confidence).high,
+        rises_with=Monotone(*predictor.additive(confidence)),
+    )
+    score = random_costs(tiny_space, 5, "macs")
+    metrics = {"score": FunctionMetric("score", "", score.sum, True, score), "latency": latency}
+    for quantile in (0.0, 0.05, 0.4):
+        limit = float(np.quantile(latency(tiny_space.enumerate()), quantile))
+        problem = Problem(tiny_space, metrics, ("score",), (Constraint("latency", "<=", limit),))
+        found = ExactSolver(problem).best(60.0)
+        assert found.proven
+        assert found.figure == pytest.approx(brute_force(problem)[0])
+        assert problem.violation(found.arch[None])[0] == 0
 
 
 def test_a_limit_that_only_rounding_meets_is_not_met(tiny_space):
