@@ -288,6 +288,16 @@ def test_strategies_are_compared_on_a_bundle_and_the_predictors_error_is_told(st
     assert {"accuracy_predictor.npz", "table, fp32"} <= set(report.problem.inputs)
 
 
+def test_strategies_that_look_inside_the_surrogates_are_called_so(stand):
+    request = CompareRequest(
+        ("exact",), Path("out"), ("macs<=400k",), seeds=2, evaluations=50, bundle="tiny", target="board", plot=False,
+        objectives=("params",),
+    )  # fmt: skip
+    assert any("as done by exact," in note for note in compare_flow(request).analysis.notes)
+    others = compare_flow(replace(request, out=Path("others"), strategies=("random",)))
+    assert not any("looking inside" in note for note in others.analysis.notes)
+
+
 def test_differences_below_the_predictors_error_are_called_so(request_, monkeypatch):
     known = comparing.problem_of
     monkeypatch.setattr(comparing, "problem_of", lambda r: replace(known(r), noise=NoiseFloor(0.5, 0.2)))
