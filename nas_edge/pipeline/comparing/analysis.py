@@ -171,7 +171,7 @@ def _notes(
     inside = [strategy for strategy in strategies if strategy.partition(":")[0] in _LOOK_INSIDE]
     if inside:
         notes.append(
-            f"looking inside the surrogates (costs of blocks, gradients), as done by {' and '.join(inside)}, counts as no "
+            f"looking inside the surrogates (costs of blocks, gradients), as done by {' and '.join(inside)}, is no "
             "evaluation: equal evaluations are not equal knowledge there; see the seconds"
         )
     tests = sum(row.against is not None for row in rows)
