@@ -31,6 +31,7 @@ T = TypeVar("T")
 LOCK_NAME = "nas-edge.lock"
 _SHORT_S = 30.0
 _STALL_S = 60.0
+_CHUNK = 256 * 1024
 _POLL_S = 0.2
 _GRACE_S = 120.0
 _BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -103,7 +104,7 @@ class RemoteDevice:
             there, whole = (posixpath.join(self.directory, name) for name in (part, target))
             arrived = int(self._script(scripts.ARRIVED, there)) if cut else 0
             cut = True
-            self._transport.upload(local, there, whole, arrived if arrived <= size else 0)
+            self._upload(local, there, whole, arrived if arrived <= size else 0)
 
         try:
             self._again(once)
@@ -283,6 +284,28 @@ class RemoteDevice:
             return None
         told = "".join(c for c in " ".join(answer[1:2]) if c.isprintable())[:120] or "somebody"
         return f"{told} (who has vanished: remove the lock)" if answer and answer[0] == "stale" else told
+
+    def _upload(self, local: Path, part: str, target: str, offset: int) -> None:
+        """Append what follows `offset` to `part`, then rename it to `target`. Raises as `push`, and OSError."""
+        with open(local, "rb") as handle:
+            size = os.fstat(handle.fileno()).st_size
+            handle.seek(offset)
+            channel = self._start(scripts.shell(scripts.STORE, part, target, str(size), str(offset)))
+            try:
+                with contextlib.suppress(BrokenPipeError):  # its status tells why it takes no more
+                    while chunk := handle.read(_CHUNK):
+                        channel.write(chunk, _STALL_S)
+                    channel.close_input()
+                status = channel.status(_STALL_S)
+                said = " ".join(channel.errors().decode("utf-8", "replace").split())[:300]
+            except TimeoutError as error:
+                self._transport.close()
+                raise DeviceLostError(f"device {self.name!r}: it takes no more of {local.name}") from error
+            finally:
+                channel.close()
+        if status != 0:
+            hint = "; free some, or give the target another directory" if "space" in said.lower() else ""
+            raise DeviceError(f"device {self.name!r}: {local.name} cannot be written there ({said}{hint})")
 
     def _kill(self, pid: int) -> None:
         with contextlib.suppress(DeviceError):

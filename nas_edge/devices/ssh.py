@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import re
 import threading
 from collections.abc import Callable, Coroutine
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nas_edge.devices.remote import RemoteDevice
-from nas_edge.devices.scripts import STORE, shell
 from nas_edge.errors import DeviceError, DeviceLostError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -162,28 +160,6 @@ class SshTransport:
             self._drop()
             raise DeviceLostError(f"device {self.name!r}: the connection was cut ({_one_line(error)})") from error
         return _SshChannel(self, process)
-
-    def upload(self, local: Path, part: str, target: str, offset: int) -> None:
-        """Append what follows `offset` to a file there. Raises DeviceError, DeviceLostError, OSError."""
-        with open(local, "rb") as handle:
-            size = os.fstat(handle.fileno()).st_size
-            handle.seek(offset)
-            channel = self.start(shell(STORE, part, target, str(size), str(offset)))
-            try:
-                with contextlib.suppress(BrokenPipeError):
-                    while chunk := handle.read(_CHUNK):
-                        channel.write(chunk, _STALL_S)
-                    channel.close_input()
-                status = channel.status(_STALL_S)
-                said = channel.errors().decode("utf-8", "replace").strip()
-            except TimeoutError as error:
-                self._drop()
-                raise DeviceLostError(f"device {self.name!r}: it takes no more of {local.name}") from error
-            finally:
-                channel.close()
-        if status != 0:
-            hint = "; free some, or give the target another directory" if "space" in said.lower() else ""
-            raise DeviceError(f"device {self.name!r}: {local.name} cannot be written there ({_one_line(said)}{hint})")
 
     def close(self) -> None:
         """Disconnect."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 
@@ -48,16 +47,6 @@ class Transport(Protocol):
 
     def start(self, command: str) -> Channel:
         """Start a command. Raises DeviceLostError."""
-
-    def upload(self, local: Path, part: str, target: str, offset: int) -> None:
-        """Append what follows `offset` of a file to `part`, and rename it to `target` once it is whole.
-
-        Both are absolute paths, directories are made; offset 0 begins the part anew.
-
-        Raises:
-            DeviceLostError: cut on the way. DeviceError: it cannot be written there. OSError: it cannot be read here.
-
-        """
 
     def close(self) -> None:
         """Let go. Never raises."""

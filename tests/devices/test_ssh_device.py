@@ -219,7 +219,7 @@ def test_an_upload_that_was_cut_goes_on_where_it_was(device, ssh_home, tmp_path,
     data = os.urandom(6 << 20)
     (tmp_path / "large").write_bytes(data)
     offsets = []
-    upload = device._transport.upload
+    upload = device._upload
 
     def cut_once(local, part, target, offset):
         offsets.append(offset)
@@ -231,7 +231,7 @@ def test_an_upload_that_was_cut_goes_on_where_it_was(device, ssh_home, tmp_path,
             raise DeviceLostError("cut")
         upload(local, part, target, offset)
 
-    monkeypatch.setattr(device._transport, "upload", cut_once)
+    monkeypatch.setattr(device, "_upload", cut_once)
     device.push(tmp_path / "large", "large")
     assert offsets == [0, 3 << 20]
     device.pull("large", tmp_path / "back")
@@ -246,7 +246,7 @@ def test_a_device_without_space_says_so_and_keeps_nothing(ssh_home, tmp_path):
     full = Path(device.directory) / "full"
     full.symlink_to("/dev/full")
     with pytest.raises(DeviceError, match=r"cannot be written there .*No space left.*another directory"):
-        device._transport.upload(tmp_path / "there", str(full), str(full.with_name("file")), 0)
+        device._upload(tmp_path / "there", str(full), str(full.with_name("file")), 0)
     device.close()
 
 
