@@ -20,8 +20,8 @@ from nas_edge.runtimes import Runtime
 from nas_edge.runtimes.visits import RemoteRuntime
 
 _LOCK_WAIT_S = 120.0
-_RESIDENT_BYTES = 768 * 2**20
-_RESIDENT_SHARE = 12  # of the memory: a loaded model takes two to three times its file
+_RESIDENT_BYTES = 2 * 2**30
+_RESIDENT_SHARE = 10  # of the memory: a loaded model takes two to three times its file
 
 
 def measure_one(
@@ -130,7 +130,7 @@ def measure_many(
                 cache_bytes=fingerprint.cache_bytes,
             )
             resident = min(_RESIDENT_BYTES, fingerprint.memory_bytes // _RESIDENT_SHARE or _RESIDENT_BYTES)
-            with SessionPool(items, runtime, precision, threads, resident, protocol.reload_every) as pool:
+            with SessionPool(items, runtime, precision, threads, resident) as pool:
                 try:
                     sitting.measure(pool, report)
                 except (DeviceError, MeasurementError) as error:

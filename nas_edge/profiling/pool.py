@@ -32,24 +32,15 @@ class SessionPool:
         items: what will be asked for.
         runtime, precision, threads: see `Runtime.prepare`.
         resident_bytes: models (the smallest first) up to this sum stay loaded, others are loaded for each visit.
-        reload_every: after so many visits a model is loaded anew, and lies elsewhere in memory.
 
     """
 
     def __init__(
-        self,
-        items: Sequence[WorkItem],
-        runtime: Runtime,
-        precision: str,
-        threads: int,
-        resident_bytes: int,
-        reload_every: int,
+        self, items: Sequence[WorkItem], runtime: Runtime, precision: str, threads: int, resident_bytes: int
     ) -> None:
         self._runtime, self._precision, self._threads = runtime, precision, threads
-        self._reload_every = reload_every
         self._resident: set[str] = set()
         self._open: dict[str, Session] = {}
-        self._visits: dict[str, int] = {}
         used = 0
         for item in sorted(items, key=lambda item: len(item.model)):
             used += len(item.model)
@@ -68,10 +59,18 @@ class SessionPool:
 
     def release(self, item: WorkItem) -> None:
         """The visit is over: close what is not to stay."""
-        self._visits[item.name] = self._visits.get(item.name, 0) + 1
-        spent = self._visits[item.name] % self._reload_every == 0
-        if (spent or item.name not in self._resident) and item.name in self._open:
+        if item.name not in self._resident and item.name in self._open:
             self._open.pop(item.name).close()
+
+    def reload(self) -> None:
+        """Close everything, so that it is loaded anew and lies elsewhere in memory.
+
+        All at once, between rounds: what other models leave behind as they are closed slows down a model that stays
+        by up to a fifth, for its scratch buffers then lie in the gaps.
+        """
+        for session in self._open.values():
+            session.close()
+        self._open.clear()
 
     def __enter__(self) -> SessionPool:
         return self
@@ -79,6 +78,4 @@ class SessionPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for session in self._open.values():
-            session.close()
-        self._open.clear()
+        self.reload()

@@ -53,8 +53,8 @@ class Protocol:
         tolerance: relative half-width of the 95 % interval that is narrow enough; 0 to always do `rounds`.
         quiet_tolerance: how far the reference kernel may be from its quiet value, relative; what is measured within
             it is brought to the quiet value in proportion.
-        reload_every: visits after which an item is loaded anew: where a model lies in memory changes its time by one
-            or two per cent, and the next process will have it elsewhere.
+        reload_every: rounds after which all models are loaded anew: where a model lies in memory changes its time by
+            one or two per cent, and the next process will have it elsewhere.
         patience: share of the time that may be spent waiting for a disturbance to pass.
         min_span_s: the visits of an item are spread over at least this long, with pauses: clocks drift over seconds.
         time_limit_s: no further round is begun after this; None for no limit.
@@ -75,7 +75,7 @@ class Protocol:
     max_warmups: int = 10
     tolerance: float = 0.01
     quiet_tolerance: float = 0.03
-    reload_every: int = 3
+    reload_every: int = 4
     patience: float = 0.1
     min_span_s: float = 0.0
     time_limit_s: float | None = None
@@ -113,7 +113,7 @@ class Protocol:
         """Verification, `profile`, and figures that are published."""
         return cls(
             min_rounds=12, rounds=24, max_rounds=48, max_repeats=100, visit_ms=20.0, min_span_s=6.0, tolerance=0.005,
-            reload_every=2,
+            reload_every=4,
         )  # fmt: skip
 
     def for_statistic(self, statistic: Statistic | str) -> Protocol:

@@ -108,6 +108,8 @@ class Sitting:
                 break
             if 0 < number < self._protocol.rounds:
                 time.sleep(max(0.0, min(pause, begun + number * pause - time.monotonic())))
+            if number and number % self._protocol.reload_every == 0:
+                pool.reload()
             order = [verdict.unfinished[i] for i in rng.permutation(len(verdict.unfinished))]
             self._round(order, verdict, pool, progress, begun)
             self._journal.sync()

@@ -179,7 +179,7 @@ def test_the_reference_kernel_is_named_in_what_it_judged(tmp_path):
 
 def test_a_model_is_loaded_anew_now_and_then():
     runtime = FakeRuntime()
-    fake(FAST[:1], runtime, replace(TINY, rounds=4, reload_every=2))
+    fake(FAST[:1], runtime, replace(TINY, rounds=4, max_rounds=4, reload_every=2))
     assert len(runtime.sessions) == 2
     assert all(session.closed for session in runtime.sessions)
 
