@@ -35,6 +35,7 @@ _PARENTS = 60
 _IN_ONE_STEP = 64  # points of a batch that are chosen one after another; larger batches take several at once
 _BATCH_SHARE = 1 / 25  # of what is known
 _REFIT_GROWTH = 1.2
+_LEAST_DATA = 3
 _FAR = -3.5  # deviations below the best: from there on an asymptotic formula is the better one
 
 
@@ -43,7 +44,7 @@ class BayesianOptions:
     """Options of Bayesian search.
 
     Attributes:
-        initial: random architectures at the start.
+        initial: random architectures at the start; at most a quarter of all evaluations.
         batch: architectures a round, until a twenty-fifth of what is known is more.
         data: architectures modelled at most.
         fitted_data: of these, how many the hyper-parameters are fitted to.
@@ -85,11 +86,14 @@ class Bayesian:
         self._modelled, self._visited = Visited(problem.space, rng), Visited(problem.space, rng)
         self._at = Hyperparameters(np.zeros(layout.genes))
         self._fitted_at = 0
+        self._begun = False
 
     def ask(self, limit: int) -> Population:
         """The batch that promises most together."""
-        if len(self._rows) < max(2, self._options.initial // 2):
-            return self._initial(limit)
+        enough = self._options.initial if not self._begun else _LEAST_DATA
+        if len(self._rows) < enough:
+            self._begun = True
+            return self._initial(min(limit, max(_LEAST_DATA, limit // 4)))
         model = self._model()
         count = min(limit, max(self._options.batch, int(len(self._rows) * _BATCH_SHARE)))
         worth = self._worth()

@@ -51,7 +51,8 @@ class DifferentiableOptions:
         penalty: weight of a squared excess of one standard deviation, against one of the objective.
         draws: architectures drawn and evaluated for each start after a climb.
         warm: share of the starts that set out from the best so far instead of from anywhere.
-        initial: random architectures evaluated first, where the objective shows no gradient.
+        initial: random architectures evaluated first, where the objective shows no gradient; at most a quarter of all
+            evaluations.
 
     """
 
@@ -90,12 +91,15 @@ class Differentiable:
         self._told = np.zeros((0, len(problem.space.genes)), np.int8)
         self._gain, self._violation = np.zeros(0), np.zeros(0)
         self._visited = Visited(problem.space, rng)
+        self._initial: int | None = None
 
     def ask(self, limit: int) -> Population:
         """What one climb arrives at; random architectures where too little is known for one."""
         options = self._options
-        if self._objective is None and len(self._told) < options.initial:
-            return self._asked(self._visited.sample(min(limit, options.initial)))
+        if self._initial is None:
+            self._initial = min(options.initial, max(1, limit // 4))
+        if self._objective is None and len(self._told) < self._initial:
+            return self._asked(self._visited.sample(self._initial - len(self._told)))
         probabilities = self._climb()
         wanted = min(limit, options.starts * (1 + options.draws))
         found = self._asked(self._visited.fresh(self._relaxation.likeliest(probabilities))[:wanted])
