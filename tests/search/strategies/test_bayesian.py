@@ -17,7 +17,8 @@ from nas_edge.search.strategies.gaussian_process import (
     fitted,
     likelihood,
 )
-from nas_edge.spaces import SearchSpace
+from nas_edge.spaces import Gene, SearchSpace
+from nas_edge.spaces.tabular import Figure, TabularSpace
 from tests.search.strategy_contract import StrategyContract
 
 
@@ -134,6 +135,26 @@ def test_it_finds_the_best_of_a_space_in_a_tenth_of_its_evaluations(limit, tiny_
         best = max(best, float(np.max(gains[:, 0], where=violation <= 0, initial=-np.inf)))
         budget -= len(rows)
     assert best == pytest.approx(optimum, rel=1e-9)
+
+
+@pytest.mark.parametrize("strategy", ["bayesian", "differentiable"])
+def test_a_list_without_stages_is_searched_within_its_rows(strategy):
+    rng = np.random.default_rng(5)
+    rows = rng.permutation(np.stack(np.meshgrid(*[[1, 2, 3]] * 6), -1).reshape(-1, 6).astype(np.int8))[:500]
+    weights = rng.normal(size=(6, 4))
+    cost = Figure("cost", "", False, rows.sum(axis=1).astype(float))
+    genes = tuple(Gene(f"edge{i}", (1.0, 2.0, 3.0)) for i in range(6))
+    space = TabularSpace("listed", genes, (("a", "b", "c"),) * 6, rows, (cost,))
+    metric = FunctionMetric("score", "", lambda rows: weights[np.arange(6), rows].sum(axis=1), True)
+    problem = Problem(space, {"score": metric}, ("score",), ())
+    searcher, best, budget = make_strategy(strategy, problem, np.random.default_rng(0)), -np.inf, 100
+    while budget:
+        asked = searcher.ask(budget)
+        assert space.is_valid(asked).all()
+        gains = problem.gains(asked)
+        searcher.tell(asked, gains, np.zeros(len(asked)))
+        best, budget = max(best, float(gains.max())), budget - len(asked)
+    assert best == pytest.approx(float(metric(rows).max()))
 
 
 def test_batches_grow_and_the_model_does_not():
