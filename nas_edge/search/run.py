@@ -236,7 +236,10 @@ def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> 
 def _answer(problem: Problem, archive: Archive) -> tuple[Population, str, Population]:
     """Candidates (the best first), the metric that the front is along, and the front in its ascending order."""
     if len(problem.objectives) == 1:
-        return archive.rows[archive.best(CANDIDATES)], *_front(problem, archive)
+        # Looks for slack meet some of the best again.
+        rows = archive.rows[archive.best(2 * CANDIDATES)]
+        _, first = np.unique(rows, axis=0, return_index=True)
+        return rows[np.sort(first)[:CANDIDATES]], *_front(problem, archive)
     feasible = archive.feasible
     gains = archive.gains[feasible]
     chosen = non_dominated(gains)
