@@ -90,7 +90,7 @@ def fit_carrying(
 
     def fit(kept: NDArray[np.bool_]) -> tuple[Carrying, Floats]:
         """Without the rows that are not kept; and the prediction of all."""
-        shares = nnls((counts[kept] @ parts) / measured[kept][:, None], np.ones(int(kept.sum())))
+        shares = _shares(counts[kept] @ parts / measured[kept][:, None])
         guess = np.maximum(parts @ shares, _LEAST_MS)
         sums = counts @ guess
         features = (counts @ block_features(blocks, guess)) / sums[:, None]
@@ -111,6 +111,28 @@ def fit_carrying(
         out = fold == group
         left_out[out] = fit(~out)[1][out]
     return replace(whole, left_out_ms=left_out)
+
+
+def _shares(relative: Floats) -> Floats:
+    """What of each part makes a network, none negative; of two parts the first alone, unless both are worth it.
+
+    Args:
+        relative: float64 [m, parts], sums of the networks' parts over their measured ms.
+
+    """
+    m, count = relative.shape
+    both = nnls(relative, np.ones(m))
+    if count != 2:
+        return both
+    alone = np.array([relative[:, 0].sum() / (relative[:, 0] ** 2).sum(), 0.0])
+    if m < _NETWORKS_FOR_CORRECTIONS:
+        return alone
+    errors, fold = [], np.arange(m) % min(m, _FOLDS)
+    for columns in (1, 2):
+        own = relative[:, :columns]
+        fits = np.array([nnls(own[fold != k], np.ones(int((fold != k).sum()))) for k in range(int(fold.max()) + 1)])
+        errors.append(float(np.mean(((own * fits[fold]).sum(axis=1) - 1) ** 2)))
+    return both if errors[1] < (1 - _LEAST_GAIN) ** 2 * errors[0] else alone
 
 
 def _strength(design: Floats, ratios: Floats, fold: NDArray[np.int64], groups: Sequence[int]) -> float:

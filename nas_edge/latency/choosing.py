@@ -19,8 +19,8 @@ def choose_networks(
 ) -> tuple[PlannedNetwork, ...]:
     """Networks that are far apart in latency and in all that a transfer learns from.
 
-    Greedy D-optimal design (Fedorov, 1972): each next network is the one that the others say least about, in the
-    features of `carrying` and in log latency. The smallest and the largest come first.
+    Greedy V-optimal design (Fedorov, 1972): each next network is the one after which the prediction of all candidates
+    is least uncertain, in the features of `carrying` and in log latency. The smallest and the largest come first.
 
     Args:
         base: table that the transfer will start from; one without blocks stands for launches, MACs and bytes.
@@ -41,9 +41,11 @@ def choose_networks(
     chosen = [int(np.argmin(cost)), int(np.argmax(cost))]
     information = _RIDGE * np.eye(design.shape[1]) + design[chosen].T @ design[chosen]
     while len(chosen) < min(count, len(pool)):
-        leverage = np.einsum("ni,ni->n", design, np.linalg.solve(information, design.T).T)
-        leverage[chosen] = -1.0
-        best = int(np.argmax(leverage))
+        known = np.linalg.solve(information, design.T)
+        # By how much one more network lowers the mean variance over all (Sherman and Morrison).
+        gain = ((design @ known) ** 2).mean(axis=0) / (1.0 + (design.T * known).sum(axis=0))
+        gain[chosen] = -1.0
+        best = int(np.argmax(gain))
         chosen.append(best)
         information += np.outer(design[best], design[best])
     chosen.sort(key=lambda i: float(cost[i]))

@@ -238,6 +238,11 @@ def _convolution(reading: _Reading, node: Any) -> None:
         pads=None if automatic else tuple(a + b for a, b in zip(pads, extra, strict=True)),
         bias=len(node.input) > bias,
     )  # fmt: skip
+    layer = reading.layers[-1]
+    if len(layer.in_shape) == 4 and len(shape) == 4 and shape[1] * layer.groups != layer.in_shape[1]:
+        raise ArchitectureError(
+            f"{reading.where}: {layer.name}: takes {shape[1] * layer.groups} channels, but {layer.in_shape[1]} come in"
+        )
     if node.input[source] in reading.padding:  # the convolution's own input is what was padded
         unpadded = reading.layers[-1].in_shape
         if len(unpadded) == 4:
