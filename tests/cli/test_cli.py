@@ -20,7 +20,8 @@ from tests.stand import FakeBench
 COMMANDS = [
     ["train"], ["finetune"], ["evaluate"], ["search"], ["export"], ["profile"], ["run"], ["table", "measure"],
     ["table", "show"], ["table", "check"], ["table", "predict"], ["table", "import"], ["table", "diff"],
-    ["table", "merge"], ["targets", "list"], ["targets", "show"],
+    ["table", "merge"], ["table", "plan"], ["table", "transfer"], ["compare"], ["report"], ["targets", "list"],
+    ["targets", "show"],
 ]  # fmt: skip
 SEARCH = ["search", "--target", "board", "--bundle", "tiny", "--latency", "2ms", "--evaluations", "500"]
 
