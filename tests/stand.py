@@ -65,6 +65,13 @@ class FakeBench:
         """None is needed."""
 
     @property
+    def runtime(self) -> None:
+        """None is needed."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    @property
     def machine(self) -> str:
         """What it measures has this origin."""
         return "fake"

@@ -31,6 +31,11 @@ QuickOption = Annotated[bool, typer.Option("--quick", help="The same as --effort
 ThoroughOption = Annotated[bool, typer.Option("--thorough", help="The same as --effort thorough.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="A traceback instead of one line when something fails.")]
 
+HostOption = Annotated[
+    str | None, typer.Option("--host", metavar="[USER@]ADDR[:PORT]", help="Device over ssh, instead of the target's.")
+]
+SerialOption = Annotated[str | None, typer.Option("--serial", help="Device over adb, instead of the target's.")]
+
 S = TypeVar("S")
 T = TypeVar("T")
 

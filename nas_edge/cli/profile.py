@@ -10,9 +10,11 @@ import typer
 from nas_edge.cli.common import (
     DebugOption,
     EffortOption,
+    HostOption,
     JsonOption,
     QuickOption,
     SeedOption,
+    SerialOption,
     ThoroughOption,
     chosen_effort,
     emit,
@@ -23,7 +25,9 @@ EPILOG = """Examples:
 
 nas-edge profile runs/20260101-120000-local --target local
 
-nas-edge profile model.onnx --target local --json"""
+nas-edge profile model.onnx --target local --json
+
+nas-edge profile model.onnx --host pi@192.168.1.5"""
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +38,8 @@ def register(app: typer.Typer) -> None:
 def profile(
     subject: Annotated[Path, typer.Argument(metavar="RUN|MODEL.onnx", help="Directory of a run, or an ONNX file.")],
     target: Annotated[str | None, typer.Option(help="Device; default: the run's, else local.")] = None,
+    host: HostOption = None,
+    serial: SerialOption = None,
     regime: Annotated[str, typer.Option(help="hot: back to back; cold: caches emptied between.")] = "hot",
     statistic: Annotated[
         str, typer.Option(help="What is held against the prediction: median, p90, p95, p99.")
@@ -50,8 +56,8 @@ def profile(
 
     with shown_progress() as progress:
         report = profile_flow(
-            subject, target, regime=regime, statistic=statistic, effort=chosen_effort(effort, quick, thorough),
-            seed=seed, progress=progress,
+            subject, target, host=host, serial=serial, regime=regime, statistic=statistic,
+            effort=chosen_effort(effort, quick, thorough), seed=seed, progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

@@ -11,9 +11,11 @@ from nas_edge.cli import table_compare, table_import, table_predict
 from nas_edge.cli.common import (
     DebugOption,
     EffortOption,
+    HostOption,
     JsonOption,
     QuickOption,
     SeedOption,
+    SerialOption,
     ThoroughOption,
     chosen_effort,
     emit,
@@ -38,6 +40,8 @@ TableArgument = Annotated[
 @app.command("measure", epilog="Example: nas-edge table measure --target local --space lite0 --classes 6")
 def measure(
     target: TargetOption = "local",
+    host: HostOption = None,
+    serial: SerialOption = None,
     space: Annotated[
         list[str] | None, typer.Option("--space", help="Preset or YAML file, repeatable; default: the bundle's.")
     ] = None,
@@ -70,9 +74,9 @@ def measure(
         spaces = [(about.restrict(resolutions=sides), count) for about, count in spaces]
     with shown_progress() as progress:
         report = measure_command(
-            target, spaces, precision=precision, out=out, effort=chosen_effort(effort, quick, thorough), regime=regime,
-            statistic=statistic, calibration=networks, holdout=holdout, resume=resume, append=append, seed=seed,
-            progress=progress,
+            target, spaces, host=host, serial=serial, precision=precision, out=out,
+            effort=chosen_effort(effort, quick, thorough), regime=regime, statistic=statistic, calibration=networks,
+            holdout=holdout, resume=resume, append=append, seed=seed, progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

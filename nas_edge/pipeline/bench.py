@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas_edge.devices import Device, LocalDevice
+from nas_edge.devices import Device
 from nas_edge.errors import DeviceError
 from nas_edge.latency import TableHeader
-from nas_edge.pipeline.targets import DeviceAddress, Target
+from nas_edge.pipeline.reaching import REACHABLE, open_agent, open_device
+from nas_edge.pipeline.targets import Target
 from nas_edge.profiling import Measurement, Protocol, Regime, WorkItem, measure_many
 from nas_edge.profiling.reference import reference_identity
 from nas_edge.progress import Progress, silent
 from nas_edge.runtimes import Runtime, get_runtime
+from nas_edge.runtimes.agent import AgentRuntime
+from nas_edge.runtimes.visits import RemoteRuntime
 
 _PROTOCOLS = {"quick": Protocol.quick, "default": Protocol.default, "thorough": Protocol.thorough}
 EFFORTS = tuple(_PROTOCOLS)
@@ -45,7 +48,15 @@ class Bench:
         """
         from nas_edge.pipeline.tables.keeping import quiet_value
 
-        return quiet_value(header, self.machine, reference_identity())
+        runtime = self.runtime
+        kernel = runtime.reference_identity() if isinstance(runtime, RemoteRuntime) else reference_identity()
+        return quiet_value(header, self.machine, kernel)
+
+    def close(self) -> None:
+        """Let go of the device, and leave nothing on it."""
+        if isinstance(self.runtime, AgentRuntime):
+            self.runtime.close()
+        self.device.close()
 
     def measure(
         self,
@@ -78,36 +89,38 @@ class Bench:
 
 
 def can_be_reached(target: Target) -> bool:
-    """Whether this version of nas-edge can measure on the target's device."""
-    return target.device.kind == "local"
+    """Whether this version of nas-edge can measure on the target's device, as far as its file tells."""
+    return target.device.kind in REACHABLE
 
 
-def open_bench(target: Target, host: str | None = None, serial: str | None = None) -> Bench:
-    """Reach the device of a target.
+def open_bench(target: Target) -> Bench:
+    """Reach the device of a target; a remote one is connected, asked what it is, and remembered.
 
-    Args:
-        target: its file says how, unless one of these does.
-        host: "user@address" of a device reached by ssh.
-        serial: number of a device reached by adb.
+    `--host` and `--serial` are put into the target beforehand: see `reaching.at_device`.
 
     Raises:
-        DeviceError: the target does not say how, or this version cannot. UnknownNameError: its runtime is unknown here.
+        DeviceError: the target does not say how, this version cannot, or the device is not there or lacks what is
+        needed. UnknownNameError: its runtime is unknown here. MissingExtraError: asyncssh or adbutils is missing.
 
     """
-    if host or serial:
-        address = DeviceAddress(kind="ssh" if host else "adb", address=host or serial or "")
-        target = target.model_copy(update={"device": address})
     if target.device.kind == "none":
         raise DeviceError(
-            f"target {target.name!r} cannot be measured: nothing says how its device is reached; copy {target.path} to "
-            f"targets/{target.name}.yaml and give it a device"
+            f"target {target.name!r} cannot be measured: nothing says how its device is reached; add --host user@addr, "
+            f"or keep it: nas-edge targets add my-{target.name} --like {target.name} --host user@addr"
         )
     if not can_be_reached(target):
         raise DeviceError(
-            f"target {target.name!r} cannot be measured: this version reaches devices of kind 'local', not "
-            f"{target.device.kind!r}; export the network and time it there"
+            f"target {target.name!r} cannot be measured: this version reaches devices of kind {', '.join(REACHABLE)}, "
+            f"not {target.device.kind!r}; export the network and time it there"
         )
-    return Bench(target, LocalDevice(), get_runtime(target.runtime))
+    device = open_device(target.device)
+    if target.device.kind == "local":
+        return Bench(target, device, get_runtime(target.runtime))
+    try:
+        return Bench(target, device, open_agent(target, device))
+    except BaseException:
+        device.close()
+        raise
 
 
 def protocol_for(effort: str, regime: str = "hot", statistic: str = "median", seed: int = 0) -> Protocol:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nas_edge.errors import ConfigError, NasEdgeError
 from nas_edge.files import write_json
 from nas_edge.pipeline.running.directory import Run, load_run
-from nas_edge.pipeline.targets import Target, load_target
+from nas_edge.pipeline.targets import Target, load_target, target_names
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_ms
 
@@ -130,6 +130,8 @@ def profile_flow(
     subject: Path,
     target: str | None = None,
     *,
+    host: str | None = None,
+    serial: str | None = None,
     regime: str = "hot",
     statistic: str = "median",
     effort: str = "thorough",
@@ -144,6 +146,8 @@ def profile_flow(
     Args:
         subject: directory of a run, or an ONNX file.
         target: by default the run's, else local.
+        host: "[user@]address[:port]" of the device, over ssh, instead of what the target says.
+        serial: of the device, over adb, likewise.
         regime: "hot" or "cold".
         statistic: "median", "p90", "p95" or "p99": what is held against the prediction.
         effort: "quick", "default" or "thorough".
@@ -156,19 +160,26 @@ def profile_flow(
 
     """
     from nas_edge.pipeline.bench import open_bench, protocol_for
+    from nas_edge.pipeline.reaching import at_device
     from nas_edge.pipeline.tables.describing import this_machine
     from nas_edge.runtimes.model_precision import model_precision
 
     run = None if subject.is_file() else load_run(subject)
-    device = load_target(target or (run.target if run else "local"))
+    asked = target or (run.target if run else "local")
+    if target is None and (host or serial) and asked not in target_names():
+        asked = "local"  # the run's was named after such a device
     protocol = protocol_for(effort, regime, statistic, seed)
+    device = at_device(load_target(asked), host, serial)
     bench = open_bench(device)
     model, artefact = _model_of_run(run) if run else _model_of_file(subject)
     precision = run.precision if run else model_precision(model)
     device = device.model_copy(update={"precision": precision})
     table = _table(device, regime)
     quiet_ms = bench.quiet_reference_ms(table.header) if table else None
-    measured = bench.measure({subject.name: model}, protocol, precision, progress, quiet_ms)[subject.name]
+    try:
+        measured = bench.measure({subject.name: model}, protocol, precision, progress, quiet_ms)[subject.name]
+    finally:
+        bench.close()
     predicted, confidence = None, 0.9
     if run is not None and table is not None:
         confidence = float(run.result.get("confidence", confidence))

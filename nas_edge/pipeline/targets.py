@@ -50,6 +50,7 @@ class DeviceAddress(BaseModel):
         kind: local, ssh, adb, serial, emulator, or none where nobody has said how yet.
         address: "user@host" (ssh), a serial number (adb), a port (serial), a machine (emulator).
         directory: where files go on the device, "" for a temporary one.
+        python: interpreter there, "" for that of `~/.nas-edge` or python3.
 
     """
 
@@ -58,6 +59,7 @@ class DeviceAddress(BaseModel):
     kind: Literal["local", "ssh", "adb", "serial", "emulator", "none"] = "none"
     address: str = ""
     directory: str = ""
+    python: str = ""
 
     @model_validator(mode="after")
     def _has_address(self) -> DeviceAddress:

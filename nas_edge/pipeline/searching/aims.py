@@ -13,6 +13,7 @@ from nas_edge.pipeline.searching.request import SearchRequest, TargetBudget
 from nas_edge.pipeline.tables.describing import this_machine
 from nas_edge.pipeline.tables.finding import FoundTable, load_table_for
 from nas_edge.pipeline.tables.keeping import improved
+from nas_edge.pipeline.reaching import at_device
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.progress import Progress
 from nas_edge.search.metrics import TargetSources
@@ -90,8 +91,8 @@ def open_aim(
         ConfigError: energies that no table has, a statistic that would have to be measured, a precision without table.
 
     """
-    target = load_target(budget.target)
-    bench = _bench(request, budget, target)
+    target = at_device(load_target(budget.target), budget.host, budget.serial)
+    bench = _bench(request, target)
     tables: dict[Precision, FoundTable] = {}
     notes: list[str] = []
     for precision in precisions:
@@ -151,16 +152,15 @@ def _energies(
     return {p: EnergyPredictor.of(table, space.base, num_classes) for p, table in having.items()}
 
 
-def _bench(request: SearchRequest, budget: TargetBudget, target: Target) -> Bench | None:
+def _bench(request: SearchRequest, target: Target) -> Bench | None:
     """The device, None where nothing is to be measured. Raises DeviceError where --verify asks for the impossible."""
-    named = bool(budget.host or budget.serial)
-    if request.verify is False or (request.verify is None and target.device.kind == "none" and not named):
+    if request.verify is False or (request.verify is None and target.device.kind == "none"):
         return None
     from nas_edge.pipeline.bench import can_be_reached, open_bench
 
-    if not named and request.verify is None and not can_be_reached(target):
+    if request.verify is None and not can_be_reached(target):
         return None
-    return open_bench(target, budget.host, budget.serial) if named else open_bench(target)
+    return open_bench(target)
 
 
 def _first_contact(
@@ -171,4 +171,4 @@ def _first_contact(
     def told(done: float, total: float, text: str) -> None:
         progress(done, total, f"first contact with {target.name}, once, about a minute: {text}")
 
-    return first_contact(target, space, num_classes, device=bench.device, progress=told)
+    return first_contact(target, space, num_classes, device=bench.device, engine=bench.runtime, progress=told)

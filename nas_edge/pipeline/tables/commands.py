@@ -72,6 +72,8 @@ def measure_command(
     target: str,
     spaces: Sequence[tuple[SearchSpace, int]],
     *,
+    host: str | None = None,
+    serial: str | None = None,
     precision: str | None = None,
     out: Path | None = None,
     effort: str = "default",
@@ -84,7 +86,7 @@ def measure_command(
     seed: int = 0,
     progress: Progress = silent,
 ) -> TableReport:
-    """Measure a table on a target's device and write it; see `measure_table`.
+    """Measure a table on a target's device, or the one that `host` or `serial` names, and write it: `measure_table`.
 
     Raises:
         DeviceError: the device cannot be reached. MeasurementError: it cannot be measured.
@@ -92,16 +94,21 @@ def measure_command(
 
     """
     from nas_edge.pipeline.bench import open_bench, protocol_for
+    from nas_edge.pipeline.reaching import at_device
     from nas_edge.pipeline.tables.measuring import measure_table
 
-    found = load_target(target)
+    asked = load_target(target)
+    found = at_device(asked, host, serial)
     bench = open_bench(found)
-    measured = measure_table(
-        spaces, out=out, target="" if found.device.kind == "local" else found.name,
-        runtime=found.runtime, precision=precision or found.precision, threads=found.threads,
-        protocol=protocol_for(effort, regime, statistic, seed), calibration=calibration, holdout=holdout,
-        resume=resume, append=append, seed=seed, device=bench.device, progress=progress,
-    )  # fmt: skip
+    try:
+        measured = measure_table(
+            spaces, out=out, target="" if asked.device.kind == "local" else found.name, runtime=found.runtime,
+            precision=precision or found.precision, threads=found.threads,
+            protocol=protocol_for(effort, regime, statistic, seed), calibration=calibration, holdout=holdout,
+            resume=resume, append=append, seed=seed, device=bench.device, engine=bench.runtime, progress=progress,
+        )  # fmt: skip
+    finally:
+        bench.close()
     lines = [
         f"table      {measured.path}",
         f"measured   {len(measured.measurements)} blocks and networks in {format_duration(measured.wall_s)}; the table "

@@ -15,6 +15,7 @@ from nas_edge.latency.nearest import Wanted, device_class, distance, nearest, tr
 from nas_edge.latency.table import directory_name
 from nas_edge.latency.table_io import HEADER_FILE
 from nas_edge.origin import Origin, OriginKind
+from nas_edge.pipeline.known_devices import recall
 from nas_edge.spaces import Precision, SearchSpace
 
 if TYPE_CHECKING:
@@ -57,11 +58,7 @@ def load_table_for(target: Target, regime: str = "hot") -> FoundTable:
     for path in _own_directories(target, facts, regime):
         table = read_table(path)
         if table.header.threads == target.threads and table.header.regime == regime:
-            return FoundTable(table, path, True, _differences(table.header, target))
-    cached = _cached(target, facts, regime)
-    if cached is not None:
-        table = read_table(cached)
-        return FoundTable(table, cached, True, _differences(table.header, target))
+            return FoundTable(table, path, _is_own(table.header, target), _differences(table.header, target))
     wanted = Wanted(target.runtime, target.precision, target.threads, regime, facts)
     closest = nearest_table(wanted)
     if closest is not None:
@@ -129,11 +126,15 @@ def table_path(name: str) -> Path:
 
 
 def device_facts(target: Target) -> dict[str, Any]:
-    """What is known of a target's device without asking it: the fingerprint of this machine, or its class alone."""
+    """What is known of a target's device without asking it: the fingerprint of this machine or of one that was reached
+    before, or its class alone.
+    """
     if target.device.kind == "local":
         from nas_edge.devices.fingerprint import local_fingerprint
 
         return facts_of(local_fingerprint())
+    if (known := recall(target.device)) is not None:
+        return facts_of(known.fingerprint)
     if target.runtime in ("tensorrt", "torch-cuda"):
         return {"class": "gpu"}
     if target.runtime == "mcu":
@@ -148,10 +149,27 @@ def facts_of(fingerprint: DeviceFingerprint) -> dict[str, Any]:
 
 
 def _own_directories(target: Target, facts: Mapping[str, Any], regime: str) -> list[Path]:
+    """As the target says, else by its CPU, then its first contact. Of a device that was reached what was measured on it
+    comes first, and what was published for its kind last.
+    """
     usual = directory_name(target.runtime, target.precision, target.threads, regime)
-    names = [target.table] if target.table else [f"{facts.get('slug', target.name)}/{usual}"]
-    paths = [path for name in names for path in resources.candidates(f"{TABLES}/{name}")]
+    reached = "slug" in facts and target.device.kind != "local"
+    if reached:
+        first, last = [f"{target.name}/{usual}", f"{facts['slug']}/{usual}"], [target.table]
+    else:
+        first, last = [target.table or f"{facts.get('slug', target.name)}/{usual}"], []
+    paths = [path for name in first for path in resources.candidates(f"{TABLES}/{name}")]
+    paths.append(cache_path(target, facts, regime, _installed_version(target)))
+    paths += [path for name in last if name for path in resources.candidates(f"{TABLES}/{name}")]
     return [path for path in paths if (path / HEADER_FILE).is_file()]
+
+
+def _is_own(header: TableHeader, target: Target) -> bool:
+    """Whether figures stand for this target: a prior, or another runtime's table, does not for a device at hand."""
+    if target.device.kind in ("none", "local"):
+        return True
+    prior = header.origin.kind is OriginKind.MODELLED and not (header.transfer or header.origin.machine)
+    return header.runtime == target.runtime and not prior
 
 
 def _differences(header: TableHeader, target: Target) -> tuple[str, ...]:
@@ -161,7 +179,7 @@ def _differences(header: TableHeader, target: Target) -> tuple[str, ...]:
     if header.precision.value != target.precision:
         notes.append(f"the table is of {header.precision.value}, the target of {target.precision}")
     if header.runtime == target.runtime and header.runtime_version:
-        installed = _installed_version(header.runtime)
+        installed = _installed_version(target)
         if installed and installed != header.runtime_version:
             notes.append(f"the table is of {header.runtime} {header.runtime_version}, {installed} is installed")
     return tuple(notes)
@@ -179,12 +197,18 @@ def _modelled_header(target: Target, facts: Mapping[str, Any], regime: str, sour
     )
 
 
-def _installed_version(runtime: str) -> str:
-    """Without importing the runtime, which takes longer than a search; "" where its package has another name."""
+def _installed_version(target: Target) -> str:
+    """Without importing the runtime, which takes longer than a search; "" where its package has another name.
+
+    On another machine: as it was when that was last reached.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
+    if target.device.kind not in ("local", "none"):
+        known = recall(target.device)
+        return known.runtimes.get(target.runtime, "") if known else ""
     try:
-        return version(runtime)
+        return version(target.runtime)
     except PackageNotFoundError:
         return ""
 
@@ -193,8 +217,3 @@ def cache_path(target: Target, facts: Mapping[str, Any], regime: str, version: s
     """Where a first contact is kept: by CPU, runtime, its version, precision, threads and regime."""
     name = f"{target.runtime}-{version or 'unknown'}-{target.precision}-t{target.threads}-{regime}"
     return resources.cache_directory() / TABLES / str(facts.get("slug", target.name)) / name
-
-
-def _cached(target: Target, facts: Mapping[str, Any], regime: str) -> Path | None:
-    path = cache_path(target, facts, regime, _installed_version(target.runtime))
-    return path if (path / HEADER_FILE).is_file() else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas_edge.errors import NasEdgeError, SpaceError, TableError
+from nas_edge.errors import MeasurementError, NasEdgeError, SpaceError, TableError
 from nas_edge.latency import LatencyTable, NetworkEntry, TableHeader, read_table, table_directory, write_table
 from nas_edge.latency.nearest import Wanted, transfer
 from nas_edge.latency.table import BlockEntry
@@ -20,11 +20,12 @@ from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Precision, SearchSpace
 
 if TYPE_CHECKING:
-    from nas_edge.devices import Device
+    from nas_edge.devices import Device, DeviceFingerprint
     from nas_edge.latency.check import TableReport
     from nas_edge.latency.merge import Merge
     from nas_edge.pipeline.targets import Target
     from nas_edge.profiling import Interference, Measurement, Protocol
+    from nas_edge.runtimes import Runtime
 
 __all__ = ["FoundTable", "MeasuredTable", "first_contact", "load_table_for", "measure_table"]
 
@@ -77,6 +78,7 @@ def measure_table(
     append: bool = False,
     seed: int = 0,
     device: Device | None = None,
+    engine: Runtime | None = None,
     reference: Callable[[], float] | None = None,
     progress: Progress | None = None,
 ) -> MeasuredTable:
@@ -102,6 +104,7 @@ def measure_table(
         append: to the table that is there, measured on this device; otherwise it is replaced.
         seed: of the choice of networks and of all weights.
         device: by default this machine.
+        engine: the runtime on that device; by default the one of this machine.
         reference: a reading of the reference kernel; see `measure_many`.
         progress: told about measured visits.
 
@@ -118,9 +121,9 @@ def measure_table(
     begun = time.monotonic()
     if not spaces:
         raise SpaceError("a table is measured for a space; name one (--space)")
-    progress, device, engine = progress or silent, device or _local_device(), get_runtime(runtime)
+    progress, device, engine = progress or silent, device or _local_device(), engine or get_runtime(runtime)
     protocol = protocol or Protocol.default()
-    fingerprint = device.fingerprint()
+    fingerprint = _real(device)
     header = TableHeader(
         target=target or fingerprint.slug,
         runtime=runtime,
@@ -141,7 +144,7 @@ def measure_table(
     plan = plan_work(spaces, header.precision, calibration, holdout, seed, there)
     found = measure_many(
         list(plan.items(seed, progress)), engine, device, protocol, precision, threads, journal, progress,
-        reference=reference, reference_quiet_ms=_quiet_ms(there, fingerprint.machine, reference),
+        reference=reference, reference_quiet_ms=_quiet_ms(there, fingerprint.machine, reference, engine),
     )  # fmt: skip
     first = next(iter(found.values()))
     header = replace(
@@ -181,12 +184,27 @@ def _notes(measurement: Measurement) -> tuple[str, ...]:
     return (f"cores: {cores}; {measurement.interference.describe()}",)
 
 
-def _quiet_ms(there: LatencyTable | None, machine: str, reference: Callable[[], float] | None) -> float | None:
+def _quiet_ms(
+    there: LatencyTable | None, machine: str, reference: Callable[[], float] | None, engine: Runtime
+) -> float | None:
     from nas_edge.profiling.reference import reference_identity
+    from nas_edge.runtimes.visits import RemoteRuntime
 
     if there is None or reference is not None:
         return None
-    return there.header.quiet_reference_ms(machine, reference_identity())
+    kernel = engine.reference_identity() if isinstance(engine, RemoteRuntime) else reference_identity()
+    return there.header.quiet_reference_ms(machine, kernel)
+
+
+def _real(device: Device) -> DeviceFingerprint:
+    """What a device is. Raises MeasurementError for one that is emulated: its times say nothing of any device."""
+    fingerprint = device.fingerprint()
+    if fingerprint.emulator:
+        raise MeasurementError(
+            f"device {device.name!r} is emulated by {fingerprint.emulator}: its times stand for no device, and go into "
+            "no table; 'nas-edge profile' shows them as measured-emulated"
+        )
+    return fingerprint
 
 
 def _table_to_append_to(directory: Path, machine: str) -> LatencyTable:
@@ -243,6 +261,7 @@ def first_contact(
     networks: int = FIRST_CONTACT_NETWORKS,
     protocol: Protocol | None = None,
     device: Device | None = None,
+    engine: Runtime | None = None,
     reference: Callable[[], float] | None = None,
     progress: Progress | None = None,
     seed: int = 0,
@@ -258,6 +277,7 @@ def first_contact(
         networks: 10 to 20.
         protocol: by default `Protocol.quick()`, its visits spread over 20 seconds.
         device: by default this machine.
+        engine: the runtime on that device; by default the one of this machine.
         reference: a reading of the reference kernel; see `measure_many`.
         progress: told about measured visits.
         seed: of the choice of networks and of their weights.
@@ -269,10 +289,10 @@ def first_contact(
     from nas_edge.profiling import Protocol, measure_many
     from nas_edge.runtimes import get_runtime
 
-    engine, device = get_runtime(target.runtime), device or _local_device()
+    engine, device = engine or get_runtime(target.runtime), device or _local_device()
     protocol = protocol or replace(Protocol.quick(), rounds=8, max_rounds=12, min_span_s=FIRST_CONTACT_SPAN_S)
     regime = str(protocol.regime)
-    fingerprint = device.fingerprint()
+    fingerprint = _real(device)
     facts = facts_of(fingerprint)
     precision = Precision(target.precision)
     plan = replace(plan_work([(space, num_classes)], precision, networks, 0, seed), blocks={})

@@ -1,0 +1,79 @@
+"""How a target's device is reached: as its file says, or as `--host` and `--serial` do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nas_edge.errors import ConfigError, DeviceError
+from nas_edge.pipeline.known_devices import KnownDevice, address_slug, remember
+from nas_edge.pipeline.targets import DeviceAddress, Target
+
+if TYPE_CHECKING:
+    from nas_edge.devices import Device
+    from nas_edge.runtimes.agent import AgentRuntime
+
+REACHABLE = ("local", "ssh", "adb")
+_ON_OTHERS = ("onnxruntime",)  # runtimes that the agent is handed ONNX files for
+
+
+def at_device(target: Target, host: str | None, serial: str | None) -> Target:
+    """The target on another device of its kind; on the machine at hand for neither.
+
+    A target that was this machine gets the name of that device: its figures are not this machine's.
+
+    Raises:
+        ConfigError: both are given. DeviceError: not an address.
+
+    """
+    if not host and not serial:
+        return target
+    if host and serial:
+        raise ConfigError("--host is a device over ssh, --serial one over adb: give one of them")
+    if host:
+        from nas_edge.devices.ssh import parse_address
+
+        parse_address(host)
+    address = target.device.model_copy(update={"kind": "ssh" if host else "adb", "address": host or serial})
+    name = address_slug(address.address) if target.device.kind == "local" else target.name
+    return target.model_copy(update={"device": address, "name": name})
+
+
+def open_device(address: DeviceAddress) -> Device:
+    """The device at an address; it is connected when it is first asked for something.
+
+    Raises:
+        DeviceError: nothing says how, or this version cannot. MissingExtraError: a package is missing.
+
+    """
+    if address.kind == "local":
+        from nas_edge.devices import LocalDevice
+
+        return LocalDevice()
+    if address.kind == "ssh":
+        from nas_edge.devices.ssh import ssh_device
+
+        return ssh_device(address.address, address.directory)
+    if address.kind == "adb":
+        from nas_edge.devices.adb import adb_device
+
+        return adb_device(address.address, address.directory)
+    raise DeviceError(f"a device of kind {address.kind!r} runs no commands: {', '.join(REACHABLE)} do")
+
+
+def open_agent(target: Target, device: Device) -> AgentRuntime:
+    """The target's runtime on a device, which is asked what it is and remembered.
+
+    Raises:
+        DeviceError: it cannot be reached, or lacks what is needed.
+
+    """
+    from nas_edge.runtimes.agent import AgentRuntime
+
+    if target.runtime not in _ON_OTHERS:
+        raise DeviceError(
+            f"target {target.name!r} cannot be measured: this version runs {', '.join(_ON_OTHERS)} on other machines, "
+            f"not {target.runtime!r}; export the network and time it there"
+        )
+    runtime = AgentRuntime(device, target.runtime, target.device.python)
+    remember(target.device, KnownDevice(device.fingerprint(), {target.runtime: runtime.version()}))
+    return runtime
