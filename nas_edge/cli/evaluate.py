@@ -14,7 +14,9 @@ nas-edge evaluate runs/20260101-120000-local
 
 nas-edge evaluate trashnet --arch arch.json
 
-nas-edge evaluate my-bundle --arch largest --split test --data photos/"""
+nas-edge evaluate my-bundle --arch largest --split test --data photos/
+
+nas-edge evaluate my-bundle --measure int8 --subnets 120"""
 
 
 def register(app: typer.Typer) -> None:
@@ -33,14 +35,27 @@ def evaluate(
         str, typer.Option(help="search (choices are made on it) or test (read it once, at the end).")
     ] = "search",
     data: Annotated[str | None, typer.Option(help="Images: name, folder or CSV; default: the bundle's.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or int8; default: the run's, else fp32.")] = None,
+    measure: Annotated[
+        str | None,
+        typer.Option(help="Of a bundle: measure many subnets in this precision (int8), so that searches can score it."),
+    ] = None,
+    subnets: Annotated[int, typer.Option(min=20, max=2000, help="With --measure: how many.")] = 120,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
     """Accuracy of one network on real images, batch norms recalibrated, with its 95 % interval."""
+    if measure is not None:
+        from nas_edge.pipeline.accuracy_flow import measure_accuracy
+
+        with shown_progress() as progress:
+            measured = measure_accuracy(subject, measure, subnets, data=data, seed=seed, progress=progress)
+        emit(json_output, measured.to_json(), measured.lines())
+        return measured.exit_code
     from nas_edge.pipeline.evaluate_flow import evaluate_flow
 
     with shown_progress() as progress:
-        report = evaluate_flow(subject, arch, split=split, data=data, seed=seed, progress=progress)
+        report = evaluate_flow(subject, arch, split=split, data=data, precision=precision, seed=seed, progress=progress)
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

@@ -11,7 +11,7 @@ import numpy as np
 
 from nas_edge.errors import ConfigError, UnknownNameError
 from nas_edge.files import make_directory, write_yaml
-from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, HEADER, PREDICTOR, Bundle, load_bundle
+from nas_edge.pipeline.bundle import ACCURACY, HEADER, Bundle, load_bundle, predictor_file
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Precision
 from nas_edge.units import format_duration
@@ -74,11 +74,6 @@ class AccuracyFlowReport:
         ]
 
 
-def predictor_file(precision: str) -> str:
-    """Name of a bundle's accuracy predictor of a precision: an fp32 one never stands for another."""
-    return PREDICTOR if precision == "fp32" else f"{Path(PREDICTOR).stem}-{precision}{Path(PREDICTOR).suffix}"
-
-
 def measure_accuracy(
     bundle: str,
     precision: str = "int8",
@@ -111,10 +106,7 @@ def measure_accuracy(
     begun = time.monotonic()
     found = load_bundle(bundle)
     from nas_edge.accuracy import read_accuracy, write_accuracy
-    from nas_edge.data.calibration import read_calibration
-    from nas_edge.pipeline.networks import bundle_dataset, bundle_preprocess
-    from nas_edge.runtimes.saturation import local_form
-    from nas_edge.training.evaluate import Evaluator
+    from nas_edge.pipeline.networks import bundle_dataset, bundle_evaluator
     from nas_edge.training.paired_fit import fit_paired_predictor
     from nas_edge.training.subnets import answers_of_subnets
 
@@ -129,7 +121,7 @@ def measure_accuracy(
             "give the images it was measured on (--data), or train the bundle again"
         )
     chosen = plain.select(spread_over_cost(plain, found, subnets))
-    evaluator = Evaluator(read_calibration(found.path / CALIBRATION), bundle_preprocess(found), local_form())
+    evaluator = bundle_evaluator(found, Precision(precision))
     journal = work / f"subnets-{precision}.jsonl"
     bits = answers_of_subnets(
         found.supernet(), evaluator, split, chosen.population, views, journal, Precision(precision), progress

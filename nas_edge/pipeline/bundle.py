@@ -88,7 +88,7 @@ class Bundle:
         if precision != "fp32" and not path.is_file():
             raise ConfigError(
                 f"bundle {self.name!r} has no accuracy measured in {precision}; "
-                f"'nas-edge evaluate --bundle {self.path} --measure {precision}' measures it"
+                f"'nas-edge evaluate {self.path} --measure {precision}' measures it"
             )
         predictor = AccuracyPredictor.read(path, self.space)
         if predictor.precision != precision:

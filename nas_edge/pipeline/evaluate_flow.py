@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nas_edge.training.evaluate import Evaluation
 
 SPLITS = ("search", "test")
+PRECISIONS = ("fp32", "int8")
 _NAMED = ("smallest", "largest")
 
 
@@ -35,6 +36,7 @@ class EvaluateReport:
         arch: as JSON.
         macs, params: of the network.
         finetuned: whether it has weights of its own.
+        precision: that the images were answered in.
 
     """
 
@@ -48,6 +50,7 @@ class EvaluateReport:
     macs: float
     params: float
     finetuned: bool
+    precision: str = "fp32"
 
     @property
     def exit_code(self) -> int:
@@ -67,6 +70,7 @@ class EvaluateReport:
             "macs": self.macs,
             "params": self.params,
             "finetuned": self.finetuned,
+            "precision": self.precision,
         }
 
     def lines(self) -> list[str]:
@@ -75,8 +79,8 @@ class EvaluateReport:
         return [
             f"accuracy   {100 * self.accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}] on {self.images} images of "
             f"the {self.split} split; balanced {100 * self.balanced_accuracy:.1f} %",
-            f"network    {self.arch['r']} px, {format_count(self.macs)} MACs, {format_count(self.params)} parameters"
-            + (", fine-tuned" if self.finetuned else ""),
+            f"network    {self.arch['r']} px, {format_count(self.macs)} MACs, {format_count(self.params)} parameters, "
+            f"{self.precision}" + (", fine-tuned" if self.finetuned else ""),
         ]
 
 
@@ -86,6 +90,7 @@ def evaluate_flow(
     *,
     split: str = "search",
     data: str | None = None,
+    precision: str | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> EvaluateReport:
@@ -96,16 +101,20 @@ def evaluate_flow(
         arch: of a bundle: a JSON file, "largest" (the default) or "smallest".
         split: "search", on which choices are made, or "test".
         data: other images of the same classes; by default those the bundle was trained on.
+        precision: "fp32" or "int8"; by default the run's, fp32 for a bundle.
         seed: unused by what is deterministic; kept so that every command takes one.
         progress: told how far it is.
 
     Raises:
-        UnknownNameError: no such split, run or bundle. ArchitectureError: not a point of the space.
+        UnknownNameError: no such split, precision, run or bundle. ArchitectureError: not a point of the space.
         DataError: images missing, or of other classes.
 
     """
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
+    if precision is not None and precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    wanted = precision or _usual_precision(subject)
     progress(0, 3, "loading the network")
     net, bundle, row, finetuned = _network(subject, arch)
     progress(1, 3, "reading images")
@@ -113,12 +122,12 @@ def evaluate_flow(
 
     dataset = bundle_dataset(bundle, data)
     progress(2, 3, "evaluating")
-    found = accuracy_of(net, bundle, dataset.splits[split])
+    found = accuracy_of(net, bundle, dataset.splits[split], Precision(wanted))
     space, classes = bundle.space, bundle.num_classes
     return EvaluateReport(
         subject, split, len(found.labels), found.accuracy, found.balanced_accuracy, found.interval(),
         space.to_json(row), float(space.macs(row[None], classes)[0]), float(space.params(row[None], classes)[0]),
-        finetuned,
+        finetuned, wanted,
     )  # fmt: skip
 
 
@@ -126,7 +135,11 @@ def accuracy_of(net: StaticNet, bundle: Bundle, split: Any, precision: Precision
     """Answers of a network in a precision for the images of a split (`data.Split`), plain view."""
     from nas_edge.pipeline.networks import bundle_evaluator
 
-    return bundle_evaluator(bundle).evaluate(net, net.resolution, split, precision=precision)
+    return bundle_evaluator(bundle, precision).evaluate(net, net.resolution, split, precision=precision)
+
+
+def _usual_precision(subject: str) -> str:
+    return load_run(Path(subject)).precision if (Path(subject) / "result.json").is_file() else "fp32"
 
 
 def _network(subject: str, arch: str | None) -> tuple[StaticNet, Bundle, Population, bool]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nas_edge.errors import ExportError
 from nas_edge.pipeline.bundle import CALIBRATION, HEADER, Bundle, load_bundle
 from nas_edge.pipeline.running.directory import Run
-from nas_edge.spaces import Population
+from nas_edge.spaces import Population, Precision
 
 if TYPE_CHECKING:
     from nas_edge.data import Dataset, Preprocess
@@ -47,12 +47,21 @@ def bundle_dataset(bundle: Bundle, data: str | None, progress: Progress | None =
     return dataset
 
 
-def bundle_evaluator(bundle: Bundle) -> Evaluator:
-    """Recalibration from the bundle's own calibration images. Raises FormatError where they are damaged."""
+def bundle_evaluator(bundle: Bundle, precision: Precision = Precision.FP32) -> Evaluator:
+    """Recalibration, and ranges of int8, from the bundle's own calibration images.
+
+    Raises:
+        FormatError: they are damaged.
+    """
     from nas_edge.data.calibration import read_calibration
     from nas_edge.training.evaluate import Evaluator
 
-    return Evaluator(read_calibration(bundle.path / CALIBRATION), bundle_preprocess(bundle))
+    calibration, preprocess = read_calibration(bundle.path / CALIBRATION), bundle_preprocess(bundle)
+    if precision is not Precision.INT8:
+        return Evaluator(calibration, preprocess)
+    from nas_edge.runtimes.saturation import local_form
+
+    return Evaluator(calibration, preprocess, local_form())
 
 
 def bundle_views(bundle: Bundle) -> tuple[View, ...]:

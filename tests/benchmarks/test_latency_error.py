@@ -1,52 +1,106 @@
-"""Predicted against measured latency on networks that no table has seen, measured now, on this machine.
+"""Predicted against measured latency on networks that no table has seen, measured now, in another process.
 
-The README's figure: MAPE at most 4 %, Spearman at least 0.98
-(`pytest -m benchmark -s tests/benchmarks/test_latency_error.py`).
+The README's figures: `pytest -m benchmark -s tests/benchmarks/test_latency_error.py`, some time after the tables were
+measured. Asked of random subnets: error at most 2.5 % on average and 10 % at worst, 95 % of them within 5 %, Spearman
+at least 0.99. Networks that searches return are no random ones: a search picks what is under-estimated.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 from nas_edge.devices import LocalDevice
-from nas_edge.latency import LatencyPredictor
-from nas_edge.latency.check import holdout_error, spearman
-from nas_edge.latency.plan import plan_networks
+from nas_edge.errors import BudgetError
+from nas_edge.latency import LatencyPredictor, LatencyTable
+from nas_edge.latency.check import spearman
+from nas_edge.pipeline.bench import Bench
+from nas_edge.pipeline.bundle import load_bundle
+from nas_edge.pipeline.seeded import seeded_model
 from nas_edge.pipeline.tables.finding import load_table_for
 from nas_edge.pipeline.targets import load_target
-from nas_edge.profiling import Protocol, WorkItem, measure_many
+from nas_edge.profiling import Measurement, Protocol
 from nas_edge.runtimes import get_runtime
-from nas_edge.spaces import SearchSpace
-from nas_edge.spaces.onnx_blocks import build_onnx
+from nas_edge.search.constraints import Constraint
+from nas_edge.search.metrics import MetricContext, build_metrics
+from nas_edge.search.run import search
+from nas_edge.spaces import Population, SearchSpace
 
-NETWORKS, CLASSES, SEED = 20, 6, 2026
+pytestmark = pytest.mark.benchmark
+
+NETWORKS, SEED, CONFIDENCE = 30, 2026, 0.9
 
 
-@pytest.mark.benchmark
-def test_latency_error_on_fresh_networks() -> None:
-    target = load_target("local")
-    found = load_table_for(target)
-    if not found.own:
-        pytest.skip("no table of this CPU; measure one: nas-edge table measure --target local")
-    space = SearchSpace.named("lite0")
-    stored = holdout_error(found.table, space, CLASSES)
-    plan = plan_networks(space, CLASSES, NETWORKS, 0, SEED)
-    items = [WorkItem(p.name, build_onnx(space.lower(p.arch, CLASSES), seed=SEED).SerializeToString()) for p in plan]
-    header, device = found.table.header, LocalDevice()
-    measured = measure_many(
-        items, get_runtime(target.runtime), device, Protocol.default(),
-        reference_quiet_ms=header.quiet_reference_ms(device.fingerprint().machine),
-    )  # fmt: skip
-    ms = np.array([measured[p.name].median_ms for p in plan])
-    prediction = LatencyPredictor.of(found.table, space, CLASSES).predict(np.stack([p.arch for p in plan]))
+@dataclass(frozen=True)
+class Ground:
+    """A table of this machine, and how to measure what it predicts."""
+
+    table: LatencyTable
+    bench: Bench
+    precision: str
+
+    @classmethod
+    def of(cls, precision: str) -> Ground:
+        target = load_target("local").model_copy(update={"precision": precision})
+        found = load_table_for(target)
+        if not found.own:
+            pytest.skip(f"no {precision} table of this CPU: nas-edge table measure --precision {precision}")
+        return cls(found.table, Bench(target, LocalDevice(), get_runtime(target.runtime)), precision)
+
+    def measure(self, space: SearchSpace, classes: int, rows: Population) -> list[Measurement]:
+        models = {f"{i}": seeded_model(space, row, classes, SEED, self.precision) for i, row in enumerate(rows)}
+        quiet_ms = self.bench.quiet_reference_ms(self.table.header)
+        return list(
+            self.bench.measure(models, Protocol.default(), self.precision, reference_quiet_ms=quiet_ms).values()
+        )
+
+
+def told(what: str, predictor: LatencyPredictor, rows: Population, measured: list[Measurement]) -> None:
+    ms = np.array([m.median_ms for m in measured])
+    prediction = predictor.predict(rows, CONFIDENCE)
     error = 100 * (prediction.point / ms - 1)
-    print(f"\ntable                     {found.table.header.describe()}")
-    if stored is not None:
-        print(f"its hold-out networks     MAPE {stored.mape_percent:.2f} %  Spearman {stored.spearman:.4f}")
-    mape, rank = np.abs(error).mean(), spearman(prediction.point, ms)
-    print(f"{NETWORKS} networks measured now  MAPE {mape:.2f} %  Spearman {rank:.4f}")
-    print(f"                          bias {error.mean():+.2f} %  worst {np.abs(error).max():.2f} %")
-    print(f"measured below the 90 % bound: {(ms <= prediction.high).sum()} of {NETWORKS}")
-    print(f"range {ms.min():.3f} to {ms.max():.3f} ms, disturbed: {sum(m.disturbed for m in measured.values())}")
+    size, first = np.abs(error), measured[0]
+    ratios = [v.reference_ratio for m in measured for v in m.used_visits]
+    print(f"\n{what}: {len(rows)} networks, {ms.min():.3f} to {ms.max():.3f} ms, {predictor.table.header.describe()}")
+    print(
+        f"  MAPE {size.mean():.2f} %  bias {error.mean():+.2f} %  worst {size.max():.2f} %  "
+        f"within 5 %: {(size <= 5).mean():.0%}  Spearman {spearman(prediction.point, ms):.4f}"
+    )
+    print(f"  without a common factor: MAPE {np.abs(error - np.median(error)).mean():.2f} %")
+    print(f"  measured at or below the {CONFIDENCE:.0%} bound: {(ms <= prediction.high).sum()} of {len(rows)}")
+    print(f"  machine at {100 * (np.median(ratios) - 1):+.1f} % of its quiet state; {first.interference.describe()}")
     assert np.isfinite(prediction.high).all()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize(("name", "classes"), [("lite0", 6), ("mbv3-32", 10)])
+def test_latency_error_on_random_networks(name: str, classes: int, precision: str) -> None:
+    ground, space = Ground.of(precision), SearchSpace.named(name)
+    predictor = LatencyPredictor.of(ground.table, space, classes)
+    if predictor.missing:
+        pytest.skip(f"the table lacks {len(predictor.missing)} blocks of {name}: nas-edge table measure --space {name}")
+    rows = space.sample(NETWORKS, np.random.default_rng(SEED))
+    told(f"random, {name}", predictor, rows, ground.measure(space, classes, rows))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_latency_error_on_networks_that_searches_return(precision: str) -> None:
+    ground, bundle = Ground.of(precision), load_bundle("trashnet")
+    space, classes = bundle.space, bundle.num_classes
+    predictor = LatencyPredictor.of(ground.table, space, classes)
+    spread = predictor.point(space.sample(2000, np.random.default_rng(SEED)))
+    metrics = build_metrics(
+        ("accuracy", "latency"),
+        MetricContext(space, classes, bundle.accuracy_predictor(precision), predictor, 0.5),
+    )
+    rows = []
+    for number, limit_ms in enumerate(np.quantile(spread, np.linspace(0.05, 0.95, NETWORKS))):
+        budget = [Constraint("latency", "<=", float(limit_ms))]
+        try:
+            rows.append(search(space, metrics, budget, evaluations=5000, seed=number).best)
+        except BudgetError:
+            continue
+    distinct = np.unique(np.stack(rows), axis=0)
+    told("returned by searches, lite0", predictor, distinct, ground.measure(space, classes, distinct))
