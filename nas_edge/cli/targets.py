@@ -1,4 +1,4 @@
-"""`nas-edge targets list|show`."""
+"""`nas-edge targets list|show|add|doctor`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from nas_edge.cli.common import DebugOption, JsonOption, columns, emit
+from nas_edge.cli.common import DebugOption, HostOption, JsonOption, SerialOption, columns, emit
 
 app = typer.Typer(help="Devices that nas-edge knows.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -51,3 +51,44 @@ def show_target(
         "notes": target.notes,
     }
     emit(json_output, target.to_dict(), columns([(key, value) for key, value in shown.items() if value]))
+
+
+@app.command("add", epilog="Example: nas-edge targets add my-pi --host pi@192.168.1.5 --like raspberry-pi-5")
+def add(
+    name: Annotated[str, typer.Argument(help="Of the new target; its file is targets/NAME.yaml.")],
+    host: HostOption = None,
+    serial: SerialOption = None,
+    like: Annotated[str, typer.Option(help="Target that everything else is taken from.")] = "local",
+    runtime: Annotated[str | None, typer.Option(help="What runs networks there.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of the runtime.")] = None,
+    python: Annotated[str, typer.Option(help="Interpreter there; default: ~/.nas-edge's, else python3.")] = "",
+    directory: Annotated[str, typer.Option(help="For files there; default: a temporary one.")] = "",
+    description: Annotated[str | None, typer.Option(help="One line.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a target of that name.")] = False,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write the file of a device of your own."""
+    from nas_edge.pipeline.adding import Wishes, add_target
+
+    wishes = Wishes(like, host, serial, python, directory, runtime, precision, threads, description)
+    target = add_target(name, wishes, overwrite=overwrite)
+    lines = [f"target     {target.path}", f"next       nas-edge targets doctor {target.name}"]
+    emit(json_output, target.to_dict(), lines)
+
+
+@app.command("doctor", epilog="Example: nas-edge targets doctor local --host pi@192.168.1.5")
+def doctor(
+    name: Annotated[str, typer.Argument(help="Name, alias, or a YAML file.")] = "local",
+    host: HostOption = None,
+    serial: SerialOption = None,
+    json_output: JsonOption = False,
+    debug: DebugOption = False,
+) -> int:
+    """Connect, and say check by check what works, what is missing, and what mends it. Exit code 1: something is."""
+    from nas_edge.pipeline.doctor import doctor as examine
+
+    report = examine(name, host, serial)
+    emit(json_output, report.to_json(), report.lines())
+    return report.exit_code
