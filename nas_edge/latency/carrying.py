@@ -29,8 +29,9 @@ FEATURES = (
 _FOLDS = 20
 _LEAST_SHARE = 0.2  # of a block's first guess, below which no correction takes it
 _LEAST_MS = 1e-6
-_NETWORKS_FOR_CORRECTIONS = 5
-_LEAST_GAIN = 0.03  # of the left-out error, for which a weaker ridge is worth its parameters
+_ROUNDS = 3  # of reweighting
+_LEAST_LIMIT = 0.005
+_NETWORKS_FOR_PARTS, _NETWORKS_FOR_CORRECTIONS = 5, 8
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,17 @@ def fit_carrying(
     groups = int(fold.max()) + 1
 
     def fit(kept: NDArray[np.bool_]) -> tuple[Carrying, Floats]:
-        """Without the rows that are not kept; and the prediction of all."""
-        shares = _shares(counts[kept] @ parts / measured[kept][:, None])
+        """Without the rows that are not kept; and the prediction of all. Wild networks count less (Huber, 1964)."""
+        trust = np.ones(m)
+        for _ in range(_ROUNDS):
+            carrying, predicted = fit_once(kept, trust)
+            residual = np.abs(predicted / measured - 1.0)
+            limit = max(1.345 * 1.4826 * float(np.median(residual[kept])), _LEAST_LIMIT)
+            trust = np.minimum(1.0, limit / np.maximum(residual, 1e-12))
+        return carrying, predicted
+
+    def fit_once(kept: NDArray[np.bool_], trust: Floats) -> tuple[Carrying, Floats]:
+        shares = _shares(counts[kept] @ parts / measured[kept][:, None], trust[kept])
         guess = np.maximum(parts @ shares, _LEAST_MS)
         sums = counts @ guess
         features = (counts @ block_features(blocks, guess)) / sums[:, None]
@@ -99,8 +109,8 @@ def fit_carrying(
         design, ratios = (features - means) / spread, measured / sums
         strength = np.inf
         if kept.sum() >= _NETWORKS_FOR_CORRECTIONS:
-            strength = _strength(design, ratios, fold, [g for g in range(groups) if kept[fold == g].all()])
-        level, slopes = (part[0] for part in _ridge(design, ratios, kept[None].astype(np.float64), strength))
+            strength = _strength(design, ratios, fold, [g for g in range(groups) if kept[fold == g].all()], trust)
+        level, slopes = (part[0] for part in _ridge(design, ratios, (trust * kept)[None], strength))
         weights = np.where(np.isfinite(spread), slopes / (spread * level), 0.0)
         carrying = Carrying(shares * level, weights, means / level, strength, np.zeros(0))
         return carrying, np.maximum(level + design @ slopes, _LEAST_SHARE * level) * sums
@@ -113,32 +123,35 @@ def fit_carrying(
     return replace(whole, left_out_ms=left_out)
 
 
-def _shares(relative: Floats) -> Floats:
+def _shares(relative: Floats, trust: Floats) -> Floats:
     """What of each part makes a network, none negative; of two parts the first alone, unless both are worth it.
 
     Args:
         relative: float64 [m, parts], sums of the networks' parts over their measured ms.
+        trust: float64 [m], how much each counts.
 
     """
     m, count = relative.shape
-    both = nnls(relative, np.ones(m))
+    aim = np.sqrt(trust)
+    relative = relative * aim[:, None]
+    both = nnls(relative, aim)
     if count != 2:
         return both
-    alone = np.array([relative[:, 0].sum() / (relative[:, 0] ** 2).sum(), 0.0])
-    if m < _NETWORKS_FOR_CORRECTIONS:
+    alone = np.array([(relative[:, 0] * aim).sum() / (relative[:, 0] ** 2).sum(), 0.0])
+    if m < _NETWORKS_FOR_PARTS:
         return alone
     errors, fold = [], np.arange(m) % min(m, _FOLDS)
     for columns in (1, 2):
         own = relative[:, :columns]
-        fits = np.array([nnls(own[fold != k], np.ones(int((fold != k).sum()))) for k in range(int(fold.max()) + 1)])
-        errors.append(float(np.mean(((own * fits[fold]).sum(axis=1) - 1) ** 2)))
-    return both if errors[1] < (1 - _LEAST_GAIN) ** 2 * errors[0] else alone
+        fits = np.array([nnls(own[fold != k], aim[fold != k]) for k in range(int(fold.max()) + 1)])
+        errors.append(float(np.abs((own * fits[fold]).sum(axis=1) - aim).mean()))
+    return both if errors[1] < _worth(m) * errors[0] else alone
 
 
-def _strength(design: Floats, ratios: Floats, fold: NDArray[np.int64], groups: Sequence[int]) -> float:
+def _strength(design: Floats, ratios: Floats, fold: NDArray[np.int64], groups: Sequence[int], trust: Floats) -> float:
     """The ridge that predicts left-out networks best; a weaker one must be worth its parameters."""
     member = np.isin(fold, groups)
-    inner = ((fold[None] != np.array(groups)[:, None]) & member).astype(np.float64)
+    inner = ((fold[None] != np.array(groups)[:, None]) & member) * trust
     errors = []
     for strength in STRENGTHS:
         levels, slopes = _ridge(design, ratios, inner, strength)
@@ -146,13 +159,15 @@ def _strength(design: Floats, ratios: Floats, fold: NDArray[np.int64], groups: S
         for row, group in enumerate(groups):
             rows = fold == group
             predicted = np.maximum(levels[row] + design[rows] @ slopes[row], _LEAST_SHARE)
-            logs.append(np.log(predicted / ratios[rows]))
-        errors.append(float(np.sqrt(np.mean(np.concatenate(logs) ** 2))))
-    best, least = STRENGTHS[0], errors[0]
-    for strength, error in zip(STRENGTHS[1:], errors[1:], strict=True):
-        if error < (1 - _LEAST_GAIN) * least:
-            best, least = strength, error
-    return best
+            logs.append(trust[rows] * np.log(predicted / ratios[rows]))
+        errors.append(float(np.abs(np.concatenate(logs)).mean()))
+    best = int(np.argmin(errors))
+    return STRENGTHS[best] if errors[best] < _worth(int(member.sum())) * errors[0] else STRENGTHS[0]
+
+
+def _worth(networks: int) -> float:
+    """What part of the left-out error may remain for more parameters: few networks flatter them by chance."""
+    return 1.0 - 1.0 / float(np.sqrt(networks))
 
 
 def _ridge(design: Floats, ratios: Floats, kept: Floats, strength: float) -> tuple[Floats, Floats]:
