@@ -28,7 +28,7 @@ def spin(core: int, seconds: float) -> None:
         pass
 
 
-def measured(busy_s: float):
+def measured(busy_s: float, protocol: Protocol = PROTOCOL):
     space = SearchSpace.named("lite0")
     model = build_onnx(space.lower(space.smallest(), 6)).SerializeToString()
     context = multiprocessing.get_context("fork")
@@ -36,7 +36,7 @@ def measured(busy_s: float):
     starter = threading.Timer(1.0, lambda: [process.start() for process in busy])
     starter.start()
     try:
-        return measure_one(model, get_runtime("onnxruntime"), LocalDevice(), PROTOCOL)
+        return measure_one(model, get_runtime("onnxruntime"), LocalDevice(), protocol)
     finally:
         starter.join()
         for process in busy:
@@ -54,7 +54,7 @@ def test_what_runs_beside_is_noticed_repeated_and_kept_out_of_the_figure() -> No
 
 
 def test_what_never_ends_is_flagged() -> None:
-    m = measured(60.0)
+    m = measured(60.0, replace(PROTOCOL, max_rounds=60))
     late = [visit for visit in m.visits if visit.cpu_share < 0.9]
     assert late
     assert m.interference.disturbed >= len(late)
