@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MEASURED = "measured_networks"
 MOST = 200  # networks, the latest
+_FAR = 0.1  # from the reference kernel's quiet value: a network's time is then known to about two per cent
 _ENOUGH = 3  # networks of another machine than the table's, below which its speed stays unknown
 
 
@@ -93,7 +94,7 @@ def keep(
     rows: Sequence[Population],
     measurements: Sequence[Measurement],
 ) -> None:
-    """Add measured networks to those of their machine. Disturbed ones are not kept; not being able to is no failure.
+    """Add measured networks to those of their machine, unless it was far from quiet. Not being able to is no failure.
 
     Args:
         header: of the table that the device is predicted by.
@@ -132,8 +133,10 @@ def keep(
 
 
 def _usable(header: TableHeader, measurement: Measurement) -> bool:
+    # Times are brought to the kernel's quiet value; far from it that is a guess.
+    off = float(np.median([abs(visit.reference_ratio - 1) for visit in measurement.used_visits]))
     return (
-        not measurement.disturbed
+        off <= _FAR
         and measurement.runtime == header.runtime
         and measurement.reference_quiet_ms > 0
         and str(measurement.protocol.statistic) == header.statistic
