@@ -96,8 +96,10 @@ def _optimism(carrying: Carrying, sums: Floats, megabytes: Floats, measured: Flo
     calibration = fit_calibration(sums, megabytes, measured, most_terms=1)
     if calibration is None:
         return 1.0
-    honest, seen = np.log(measured / carrying.left_out_ms), np.log(calibration.ratios)
-    return max(1.0, float(np.sqrt(np.mean(honest**2) / max(np.mean(seen**2), 1e-8))))
+    honest, seen = np.abs(np.log(measured / carrying.left_out_ms)), np.abs(np.log(calibration.ratios))
+    # One wild network makes squares alike while the rest are not.
+    squares = float(np.sqrt(np.mean(honest**2) / max(np.mean(seen**2), 1e-8)))
+    return max(1.0, squares, float(honest.mean() / max(seen.mean(), 1e-4)))
 
 
 def _scaled(base: LatencyTable, header: TableHeader, networks: Sequence[NetworkEntry], scale: float) -> LatencyTable:

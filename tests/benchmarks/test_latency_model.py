@@ -182,10 +182,8 @@ def test_how_much_a_search_gains_from_errors_of_the_blocks() -> None:
                 best = search(space, metrics, budget, evaluations=4000, seed=seed, look_for_slack=False).best[None]
                 returned.append(np.log(truth.point(best) / predictor.point(best)))
         picked, others = np.concatenate(returned), np.concatenate(at_random)
-        print(
-            f"  blocks off by {error:.0%}: returned {100 * picked.mean():+.2f} % "
-            f"(deviation {100 * picked.std():.2f} %), random {100 * others.mean():+.2f} % (deviation {100 * others.std():.2f} %)"
-        )
+        text = [f"{100 * logs.mean():+.2f} % (deviation {100 * logs.std():.2f} %)" for logs in (picked, others)]
+        print(f"  blocks off by {error:.0%}: returned {text[0]}, random {text[1]}")
 
 
 def test_speed_of_predictions() -> None:
@@ -219,7 +217,7 @@ def _coverage_of_table(space: SearchSpace, rows: np.ndarray, ms: Floats) -> str:
     """Of tables of networks without blocks, through the predictor that a search uses."""
     header = TableHeader("gpu", "unstated", device={"class": "gpu"})
     parts = []
-    for count, splits in ((10, 12), (20, 12), (60, 4)):
+    for count, splits in ((10, 16), (20, 16), (60, 8)):
         held, below, error = [], [], []
         for seed in range(splits):
             order = np.random.default_rng(seed).permutation(len(rows))
