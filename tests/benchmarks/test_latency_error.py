@@ -24,7 +24,7 @@ from nas_edge.pipeline.targets import load_target
 from nas_edge.profiling import Measurement, Protocol
 from nas_edge.runtimes import get_runtime
 from nas_edge.search.constraints import Constraint
-from nas_edge.search.metrics import MetricContext, build_metrics
+from nas_edge.search.metrics import MetricContext, TargetSources, build_metrics
 from nas_edge.search.run import search
 from nas_edge.spaces import Population, SearchSpace
 
@@ -91,10 +91,8 @@ def test_latency_error_on_networks_that_searches_return(precision: str) -> None:
     space, classes = bundle.space, bundle.num_classes
     predictor = LatencyPredictor.of(ground.table, space, classes)
     spread = predictor.point(space.sample(2000, np.random.default_rng(SEED)))
-    metrics = build_metrics(
-        ("accuracy", "latency"),
-        MetricContext(space, classes, bundle.accuracy_predictor(precision), predictor, 0.5),
-    )
+    accuracy, sources = bundle.accuracy_predictor(precision), TargetSources(latency=predictor)
+    metrics = build_metrics(("accuracy", "latency"), MetricContext(space, classes, accuracy, sources, confidence=0.5))
     rows = []
     for number, limit_ms in enumerate(np.quantile(spread, np.linspace(0.05, 0.95, NETWORKS))):
         budget = [Constraint("latency", "<=", float(limit_ms))]
