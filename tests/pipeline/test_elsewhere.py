@@ -9,6 +9,8 @@ import pytest
 
 from nas_edge.cli.main import invoke
 from nas_edge.pipeline.adding import Wishes, add_target
+from nas_edge.pipeline.tables.finding import load_table_for
+from nas_edge.pipeline.targets import load_target
 from nas_edge.spaces import SearchSpace
 from nas_edge.spaces.onnx_blocks import build_onnx
 from tests.conftest import ROOT
@@ -89,16 +91,34 @@ def test_a_table_is_measured_there_and_used(there, stand, capsys):
 
 
 @pytest.mark.slow
-def test_a_device_without_a_table_is_met_and_a_search_verified_on_it(there, stand, capsys):
-    first = answer(
-        capsys, "search", "--target", "there", "--bundle", "tiny", "--latency", "1ms", "--evaluations", "2000",
-        "--out", "mine",
-    )  # fmt: skip
-    assert any("first contact" in note for note in first["notes"])
-    assert first["verified"]
-    assert first["latency_ms"]["measured"] <= 1
-    again = answer(
-        capsys, "search", "--target", "there", "--bundle", "tiny", "--latency", "1ms", "--evaluations", "2000",
-        "--no-verify", "--out", "again",
-    )  # fmt: skip
-    assert not any("first contact: a few networks were timed, once" in note for note in again["notes"])
+def test_a_device_without_a_table_is_met_and_a_search_verified_on_it(there, capsys):
+    budget = ("search", "--target", "there", "--bundle", "tiny", "--latency", "1ms", "--evaluations", "2000")
+    capsys.readouterr()
+    assert invoke([*budget, "--out", "mine"]) == 0
+    said = capsys.readouterr().out
+    assert "first contact: a few networks were timed, once; kept in " in said
+    assert "MEASURED" in said.splitlines()[0]
+    assert said.splitlines()[0].endswith("MET")
+    found = load_table_for(load_target("there"))
+    assert found.own
+    assert found.table.header.reference_quiet_ms > 0
+    assert invoke([*budget, "--no-verify", "--out", "again"]) == 0
+    said = capsys.readouterr().out
+    assert "UNVERIFIED" in said
+    assert "were timed, once" not in said
+
+
+@pytest.mark.slow
+def test_the_embedded_bundle_is_searched_for_a_host(there, ssh_home, capsys):
+    capsys.readouterr()
+    arguments = ("search", "--target", "there", "--host", ssh_home.address, "--latency", "3ms", "--out", "mine")
+    assert invoke(arguments) == 0
+    said = capsys.readouterr().out
+    print(f"\n{said}")
+    assert "first contact" in said
+    result = json.loads(Path("mine/result.json").read_text())
+    assert result["latency_ms"]["measured"] <= 3
+    assert invoke(["profile", "mine", "--host", ssh_home.address, "--json"]) == 0
+    profiled = json.loads(capsys.readouterr().out)
+    print(f"searched {result['latency_ms']}\nprofiled {profiled['latency_ms']}")
+    assert profiled["latency_ms"]["median"] <= 3 * 1.03

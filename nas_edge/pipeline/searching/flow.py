@@ -109,6 +109,9 @@ def search_flow(request: SearchRequest, progress: Progress = silent) -> SearchRe
         if not state.worthwhile:
             state.finish()
         raise
+    finally:
+        for bench in {id(aim.bench): aim.bench for aim in task.aims if aim.bench is not None}.values():
+            bench.close()
     if not report.interrupted:
         state.finish()
     return report
