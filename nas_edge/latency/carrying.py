@@ -113,7 +113,7 @@ def fit_carrying(
         level, slopes = (part[0] for part in _ridge(design, ratios, (trust * kept)[None], strength))
         weights = np.where(np.isfinite(spread), slopes / (spread * level), 0.0)
         carrying = Carrying(shares * level, weights, means / level, strength, np.zeros(0))
-        return carrying, np.maximum(level + design @ slopes, _LEAST_SHARE * level) * sums
+        return carrying, counts @ carrying.block_ms(blocks, parts)
 
     whole, predicted = fit(np.ones(m, bool))
     left_out = predicted.copy()

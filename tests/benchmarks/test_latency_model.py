@@ -148,10 +148,12 @@ def test_transfers_with_few_networks(data: Path) -> None:
     for name, table in tables.items():
         other = tables.get(name.replace("fp32", "int8"))
         if "fp32" in name and other is not None:
-            known = network_blocks(table, other.networks)
             base = {block: entry.ms for block, entry in table.blocks.items()}
-            usable = [(blocks, ms) for blocks, ms in known if all(b in base for b in blocks)]
-            _print_transfer(f"{name} to int8", [b for b, _ in usable], base, np.array([ms for _, ms in usable]))
+            for about in sorted({network.space for network in other.networks}):
+                known = network_blocks(table, [network for network in other.networks if network.space == about])
+                usable = [(blocks, ms) for blocks, ms in known if all(b in base for b in blocks)]
+                times = np.array([ms for _, ms in usable])
+                _print_transfer(f"{name} to int8, {about}", [blocks for blocks, _ in usable], base, times)
 
 
 def test_how_much_a_search_gains_from_errors_of_the_blocks() -> None:
