@@ -64,10 +64,10 @@ def build_state(texts: Mapping[str, str]) -> DeviceState:
     """From the texts of `facts.STATE_FILES` and of the power tools, by path or command."""
     load = texts.get("/proc/loadavg", "").split()
     temperatures = matching(texts, "/sys/class/thermal/", "/temp")
-    degrees = [int(value) / 1000 for value in temperatures if re.fullmatch(r"-?\d+", value)]
+    degrees = [int(value) / 1000 for value in temperatures if re.fullmatch(r"-?\d{1,7}", value)]
     return DeviceState(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        load=float(load[0]) if load and re.fullmatch(r"\d+(\.\d+)?", load[0]) else None,
+        load=float(load[0]) if load and re.fullmatch(r"\d{1,6}(\.\d{1,6})?", load[0]) else None,
         governor=texts.get("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         clock_mhz=_clocks(texts),
         temperature_c=max(degrees, default=None),
@@ -78,9 +78,9 @@ def build_state(texts: Mapping[str, str]) -> DeviceState:
 
 def _clocks(texts: Mapping[str, str]) -> tuple[float, ...] | None:
     khz = matching(texts, "/sys/devices/system/cpu/", "/scaling_cur_freq")
-    if found := tuple(float(value) / 1e3 for value in khz if value.isdigit()):
+    if found := tuple(float(value) / 1e3 for value in khz if re.fullmatch(r"\d{1,9}", value)):
         return found
-    listed = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", texts.get("/proc/cpuinfo", ""), re.MULTILINE)
+    listed = re.findall(r"^cpu MHz\s*:\s*(\d{1,6}(?:\.\d+)?)\s*$", texts.get("/proc/cpuinfo", ""), re.MULTILINE)
     return tuple(float(value) for value in listed) or None
 
 

@@ -76,9 +76,10 @@ class DeviceContract:
         for name in ODD_NAMES:
             (tmp_path / "there").write_text(name)
             device.push(tmp_path / "there", f"odd/{name}")
-            assert device.run(["cat", f"odd/{name}"], 20).stdout == name
+        for name in ODD_NAMES[::3]:
             device.pull(f"odd/{name}", tmp_path / "back")
             assert (tmp_path / "back").read_text() == name
+        assert device.run(["cat", *(f"odd/{name}" for name in ODD_NAMES)], 20).stdout == "".join(ODD_NAMES)
         assert device.run(["printf", "%s|", *ODD_NAMES], 20).stdout == "|".join((*ODD_NAMES, ""))
         assert device.run(["find", ".", "-name", "pwned"], 20).stdout == ""
 

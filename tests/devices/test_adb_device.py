@@ -16,12 +16,12 @@ from .cutting import CutContract, CuttingProxy
 
 
 def reach(serial, phone, **options):
-    settings = {"patience_s": 8.0, "grace_s": 0.5} | options
+    settings = {"patience_s": 4.0, "grace_s": 3.0} | options
     return RemoteDevice(AdbTransport(serial, str(phone.tmp)), **settings)
 
 
 def gone(folder):
-    for _ in range(60):
+    for _ in range(120):
         if not list(folder.iterdir()):
             return True
         time.sleep(0.1)
@@ -37,11 +37,21 @@ def device(phone):
 
 
 class TestAdbDevice(DeviceContract):
-    @pytest.fixture
-    def device(self, device):
-        return device
+    @pytest.fixture(scope="class")
+    def device(self, adb_server, tmp_path_factory):
+        """One for all."""
+        phone = Adbd(tmp_path_factory.mktemp("phone"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ANDROID_ADB_SERVER_PORT", str(adb_server))
+            device = reach(phone.serial, phone)
+            yield device
+            device.close()
+            assert gone(phone.tmp)
+        phone.close()
+        _forget(adb_server, phone.serial)
 
 
+@pytest.mark.slow
 class TestCutConnections(CutContract):
     @pytest.fixture
     def proxy(self, phone, adb_server):
@@ -53,7 +63,7 @@ class TestCutConnections(CutContract):
 
     @pytest.fixture
     def far(self, phone, proxy):
-        device = reach(f"127.0.0.1:{proxy.port}", phone, grace_s=3.0)
+        device = reach(f"127.0.0.1:{proxy.port}", phone)
         yield device
         device.close()
 

@@ -22,13 +22,13 @@ from .sshd import make_key
 
 def reach(server, tmp_path, port=None, **options):
     user = server.address.split("@")[0]
-    settings = {"lock": str(tmp_path / ".lock"), "patience_s": 5.0, "grace_s": 0.5} | options
+    settings = {"lock": str(tmp_path / ".lock"), "patience_s": 5.0, "grace_s": 3.0} | options
     return ssh_device(f"{user}@127.0.0.1:{port or server.port}", **settings)
 
 
 def gone(folder):
     """Whether a directory is empty within a few seconds."""
-    for _ in range(50):
+    for _ in range(120):
         if not list(folder.iterdir()):
             return True
         time.sleep(0.1)
@@ -44,9 +44,15 @@ def device(ssh_home, tmp_path):
 
 
 class TestSshDevice(DeviceContract):
-    @pytest.fixture
-    def device(self, device):
-        return device
+    @pytest.fixture(scope="class")
+    def device(self, sshd):
+        """One for all: a connection is half a second."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HOME", str(sshd.home))
+            device = reach(sshd, sshd.root)
+            yield device
+            device.close()
+        assert gone(sshd.tmp)
 
 
 class TestCutConnections(CutContract):
@@ -61,7 +67,7 @@ class TestCutConnections(CutContract):
 
     @pytest.fixture
     def far(self, ssh_home, proxy):
-        device = reach(ssh_home, ssh_home.tmp, proxy.port, lock=str(ssh_home.tmp / "nas-edge.lock"), grace_s=3.0)
+        device = reach(ssh_home, ssh_home.tmp, proxy.port, lock=str(ssh_home.tmp / "nas-edge.lock"))
         yield device
         device.close()
 
