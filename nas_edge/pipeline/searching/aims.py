@@ -121,7 +121,9 @@ def open_aim(
     kept: dict[Precision, Path] = {}
     for precision, found in tables.items():
         predictor = LatencyPredictor.of(found.table, space.base, num_classes)
-        predictors[precision], path = improved(predictor, machine)
+        better, path = improved(predictor, machine)
+        # A promise is about another sitting than the table's.
+        predictors[precision] = better.later()
         kept |= {} if path is None else {precision: path}
     return Aim(
         budget, target, tables, predictors, _energies(budget, tables, space, num_classes), bench, kept,
