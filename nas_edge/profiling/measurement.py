@@ -20,8 +20,8 @@ MIN_QUIET = 3
 """Fewer quiet visits than this do not make an estimate: the least disturbed visits stand in, and it is said."""
 
 _RESIDUE = 0.2
-"""Error of bringing a time to the quiet state, as a share of the way: networks slow down by up to a fifth more than the
-reference kernel. Within the protocol's tolerance it drowns in the visits' scatter."""
+"""Error of bringing a disturbed visit to the quiet state, as a share of the way: what neighbours do to caches slows
+networks down by up to a fifth more than the reference kernel. With the clock alone both go in proportion."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Visit:
     Attributes:
         round: in which round, from 0.
         samples_ms: wall time of each timed run, in order.
-        reference_ratio: the reference kernel around the visit against its quiet value; 1 is undisturbed.
+        reference_ratio: the reference kernel around the visit against its quiet value: how much slower the machine was.
         cpu_share: share of the visit's wall time in which the process had its core; 1 is undisturbed.
-        quiet: whether both were within the protocol's tolerance.
+        quiet: whether the process had its core, and the kernel took as long as in the seconds around the visit.
 
     """
 

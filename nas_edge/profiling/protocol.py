@@ -51,8 +51,9 @@ class Protocol:
         warmup_ms: ... and further ones until this long has been spent ...
         max_warmups: ... or this many are done.
         tolerance: relative half-width of the 95 % interval that is narrow enough; 0 to always do `rounds`.
-        quiet_tolerance: how far the reference kernel may be from its quiet value, relative; what is measured within
-            it is brought to the quiet value in proportion.
+        quiet_tolerance: how far the reference kernel may be from its quiet value in the seconds around, relative.
+        drift_tolerance: how far it may be from the quiet value of the sitting, or from that of the table that the
+            figures are compared with: times are brought to it in proportion, and beyond this that is not trusted.
         reload_every: rounds after which all models are loaded anew: where a model lies in memory changes its time by
             one or two per cent, and the next process will have it elsewhere.
         patience: share of the time that may be spent waiting for a disturbance to pass.
@@ -75,6 +76,7 @@ class Protocol:
     max_warmups: int = 10
     tolerance: float = 0.01
     quiet_tolerance: float = 0.03
+    drift_tolerance: float = 0.15
     reload_every: int = 4
     patience: float = 0.1
     min_span_s: float = 0.0

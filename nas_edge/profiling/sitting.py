@@ -16,7 +16,7 @@ from nas_edge.profiling.journal import Journal, RawVisit
 from nas_edge.profiling.measurement import Interference, Visit
 from nas_edge.profiling.pool import SessionPool, WorkItem
 from nas_edge.profiling.protocol import Protocol, Regime
-from nas_edge.profiling.reference import quiet_value
+from nas_edge.profiling.reference import WINDOW, local_quiet_values, quiet_value
 from nas_edge.profiling.statistics import relative_half_width
 from nas_edge.progress import Progress
 from nas_edge.runtimes import Session
@@ -59,6 +59,8 @@ class Sitting:
         self._visits: dict[str, list[RawVisit]] = {item.name: [] for item in items}
         self._values: dict[str, list[float]] = {item.name: [] for item in items}
         self._readings: list[float] = []
+        self._had_core: list[bool] = []
+        self._places: dict[str, list[int]] = {item.name: [] for item in items}  # of visits among all readings
         self._waits, self._waited_s, self._jumps = 0, 0.0, 0
         self._jumps_of: dict[str, int] = {}
         self._evict = _Evictor(cache_bytes) if protocol.regime is Regime.COLD else None
@@ -77,23 +79,22 @@ class Sitting:
 
     def judged(self, item: WorkItem) -> tuple[Visit, ...]:
         """The item's visits, each with the verdict whether it was quiet."""
-        quiet_ms = self.quiet_ms
+        quiet_ms, quiet = self.quiet_ms, self._quiet()
         return tuple(
-            Visit(v.round, v.samples_ms, v.reference_ms / quiet_ms, v.cpu_share, self._is_quiet(v, quiet_ms))
-            for v in self._visits[item.name]
+            Visit(v.round, v.samples_ms, v.reference_ms / quiet_ms, v.cpu_share, bool(quiet[place]))
+            for v, place in zip(self._visits[item.name], self._places[item.name], strict=True)
         )
 
     def interference(self) -> Interference:
         """What was noticed of other programs."""
         quiet_ms = self.quiet_ms
-        visits = [visit for each in self._visits.values() for visit in each]
         return Interference(
-            visits=len(visits),
-            disturbed=sum(not self._is_quiet(visit, quiet_ms) for visit in visits),
+            visits=len(self._readings),
+            disturbed=int((~self._quiet()).sum()),
             waits=self._waits,
             waited_s=round(self._waited_s, 3),
             clock_jumps=self._jumps,
-            slowest=round(max((visit.reference_ms for visit in visits), default=quiet_ms) / quiet_ms, 4),
+            slowest=round(max(self._readings, default=quiet_ms) / quiet_ms, 4),
         )
 
     def measure(self, pool: SessionPool, progress: Progress) -> None:
@@ -133,7 +134,7 @@ class Sitting:
         for number, item in enumerate(order):
             if self._late(begun, [item]):
                 continue
-            before = self._settled(before, verdict.quiet_ms, begun)
+            before = self._settled(before, begun)
             try:
                 visit, before = self._visit(item, pool.session(item), before)
             except _ClockJumpError as error:
@@ -149,10 +150,13 @@ class Sitting:
                 done = min(verdict.done + number * (verdict.quiet_share or 1.0), total)
                 progress(done, total, f"round {visit.round + 1}, {verdict.quiet_share:.0%} of the visits quiet so far")
 
-    def _settled(self, reading_ms: float, quiet_ms: float | None, begun: float) -> float:
-        """Wait while the machine is disturbed, as long as patience lasts; the latest reading."""
+    def _settled(self, reading_ms: float, begun: float) -> float:
+        """Wait while the machine is slower than a moment ago, as long as patience lasts; the latest reading."""
+        if len(self._readings) < _ENOUGH_READINGS:
+            return reading_ms
+        limit_ms = (1 + self._protocol.quiet_tolerance) * quiet_value(self._readings[-WINDOW:])
         pause = _SHORTEST_WAIT_S
-        while quiet_ms is not None and self._off(reading_ms, quiet_ms) > self._protocol.quiet_tolerance:
+        while reading_ms > limit_ms:
             patience_s = self._protocol.patience * (time.monotonic() - begun) - self._waited_s
             if patience_s < pause:
                 break
@@ -231,36 +235,35 @@ class Sitting:
     def _keep(self, visit: RawVisit) -> None:
         self._visits[visit.name].append(visit)
         self._values[visit.name].append(float(np.quantile(visit.samples_ms, self._protocol.statistic.quantile)))
+        self._places[visit.name].append(len(self._readings))
         self._readings.append(visit.reference_ms)
+        self._had_core.append(visit.cpu_share >= _MIN_CPU_SHARE)
 
-    def _is_quiet(self, visit: RawVisit, quiet_ms: float) -> bool:
-        off = self._off(visit.reference_ms, quiet_ms)
-        return off <= self._protocol.quiet_tolerance and visit.cpu_share >= _MIN_CPU_SHARE
-
-    @staticmethod
-    def _off(reading_ms: float, quiet_ms: float) -> float:
-        return abs(reading_ms / quiet_ms - 1)
+    def _quiet(self) -> NDArray[np.bool_]:
+        """Which visits were, in order of time: bool [n]."""
+        readings, protocol = np.asarray(self._readings, np.float64), self._protocol
+        if not len(readings):
+            return np.zeros(0, bool)
+        steady = np.abs(readings / local_quiet_values(self._readings) - 1) <= protocol.quiet_tolerance
+        near = np.abs(readings / self.quiet_ms - 1) <= protocol.drift_tolerance
+        quiet: NDArray[np.bool_] = steady & near & np.array(self._had_core, bool)
+        return quiet
 
     def _verdict(self) -> _Verdict:
         """What the visits so far amount to, against the quiet value as it is known by now."""
-        protocol = self._protocol
-        quiet_ms = self.quiet_ms if self._readings else 1.0
-        unfinished, done, quiet_visits = [], 0, 0
+        protocol, judged = self._protocol, self._quiet()
+        unfinished, done = [], 0
         for item in self._items:
             visits = self._visits[item.name]
-            pairs = zip(visits, self._values[item.name], strict=True)
-            quiet = [value / v.reference_ms for v, value in pairs if self._is_quiet(v, quiet_ms)]
-            quiet_visits += len(quiet)
+            rows = zip(visits, self._values[item.name], self._places[item.name], strict=True)
+            quiet = [value / visit.reference_ms for visit, value, place in rows if judged[place]]
             enough = len(quiet) >= protocol.rounds or len(visits) >= protocol.max_rounds
             if not enough and len(quiet) >= protocol.min_rounds:
                 enough = relative_half_width(quiet) <= protocol.tolerance
             done += protocol.rounds if enough else len(quiet)
             if not enough:
                 unfinished.append(item)
-        known = self._known_quiet_ms is not None or len(self._readings) >= _ENOUGH_READINGS
-        return _Verdict(
-            tuple(unfinished), done, quiet_visits / max(len(self._readings), 1), quiet_ms if known else None
-        )
+        return _Verdict(tuple(unfinished), done, float(judged.mean()) if len(judged) else 0.0)
 
 
 @dataclass(frozen=True)
@@ -271,14 +274,12 @@ class _Verdict:
         unfinished: items that need more visits.
         done: quiet visits so far; a finished item counts as `rounds`.
         quiet_share: of all visits.
-        quiet_ms: of the reference kernel, None while too few readings tell.
 
     """
 
     unfinished: tuple[WorkItem, ...]
     done: int
     quiet_share: float
-    quiet_ms: float | None
 
 
 class _Evictor:

@@ -77,6 +77,48 @@ def test_what_a_kernel_means_in_one_process_it_means_in_the_next() -> None:
     assert all(np.isfinite(values).all() for values in logs.values())
 
 
+NETWORKS = """
+import json, sys
+from dataclasses import replace
+import numpy as np
+from nas_edge.devices import LocalDevice
+from nas_edge.pipeline.seeded import seeded_model
+from nas_edge.profiling import Protocol, WorkItem, measure_many
+from nas_edge.runtimes import get_runtime
+from nas_edge.spaces import SearchSpace
+
+items = []
+for name, classes in (("lite0", 6), ("mbv3-32", 10)):
+    space = SearchSpace.named(name)
+    rows = space.sample(5, np.random.default_rng(11))
+    items += [WorkItem(f"{name} {i}", seeded_model(space, row, classes, 7, "int8")) for i, row in enumerate(rows)]
+protocol = replace(Protocol.default(), min_rounds=16, rounds=16, max_rounds=16, min_span_s=2.0)
+found = measure_many(items, get_runtime("onnxruntime"), LocalDevice(), protocol, "int8", reference_quiet_ms=0.1)
+runs = [[run for visit in m.visits for run in visit.samples_ms] for m in found.values()]
+print(json.dumps({
+    "brought": [m.median_ms for m in found.values()],
+    "as timed": [float(np.median(each)) for each in runs],
+    "clock": float(np.median([visit.reference_ratio for m in found.values() for visit in m.visits])),
+}))
+"""
+
+
+def test_networks_take_the_same_time_in_every_process_whatever_the_clock_does() -> None:
+    rows = []
+    for _ in range(12):
+        done = subprocess.run([sys.executable, "-c", NETWORKS], capture_output=True, text=True, check=True)
+        rows.append(json.loads(done.stdout))
+    clock = np.log([row["clock"] for row in rows])
+    print(f"\n{len(rows)} processes; the machine's speed moved by {100 * np.ptp(clock):.1f} %")
+    for what in ("as timed", "brought"):
+        logs = np.log([row[what] for row in rows])
+        off = 100 * np.abs(logs - np.median(logs, axis=0))
+        print(
+            f"  ten int8 networks {what:9}: off their median by {off.mean():.2f} % on average, {off.max():.2f} % at worst"
+        )
+    assert np.isfinite(clock).all()
+
+
 def test_closing_models_slows_down_those_that_stay() -> None:
     from nas_edge.pipeline.tables.work import plan_work
     from nas_edge.profiling.isolation import isolated

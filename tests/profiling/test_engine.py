@@ -139,6 +139,29 @@ def test_times_are_brought_to_the_quiet_value_of_the_reference():
     assert by_three["a"].visits[0].samples_ms[0] == 1.03e-6
 
 
+def test_a_clock_that_goes_slowly_to_and_fro_is_no_disturbance():
+    count = iter(range(10**6))
+    speed = {"now": 1.0}
+
+    def reading():
+        speed["now"] = 1 + 0.1 * np.sin(next(count) / 400)
+        return speed["now"]
+
+    items = [WorkItem(f"{i}", b"0.1") for i in range(150)]
+    runtime = FakeRuntime(lambda n: np.full(n, 1e-6 * speed["now"]))
+    found = fake(items, runtime, replace(TINY, rounds=12, min_rounds=12, max_rounds=16), reference=reading,
+                 reference_quiet_ms=1.0)  # fmt: skip
+    assert found["0"].interference.disturbed < 0.1 * found["0"].interference.visits
+    assert all(m.median_ms == pytest.approx(1e-6, rel=2e-3) for m in found.values())
+    assert not any(m.disturbed for m in found.values())
+
+
+def test_a_machine_far_from_the_state_of_the_table_is_told():
+    near, far = (fake(FAST[:1], reference=lambda ms=ms: ms, reference_quiet_ms=1.0)["a"] for ms in (0.88, 0.8))
+    assert not near.disturbed
+    assert far.disturbed
+
+
 def test_what_was_brought_a_long_way_has_a_wider_limit():
     steady = FakeRuntime(lambda n: np.full(n, 1.2e-6))
     near, far = (fake(FAST[:1], steady, reference=lambda ms=ms: ms, reference_quiet_ms=1.0)["a"] for ms in (1.0, 1.2))
@@ -149,14 +172,14 @@ def test_what_was_brought_a_long_way_has_a_wider_limit():
 
 
 def test_a_disturbance_is_waited_for_to_pass_and_counted():
-    readings = iter([1.0] * 30 + [1.5] * 3 + [1.0] * 200)
-    protocol = replace(TINY, rounds=20, max_rounds=30, min_rounds=20, visit_ms=5, max_repeats=100, patience=0.9)
+    readings = iter([1.0] * 60 + [1.5] * 3 + [1.0] * 200)
+    protocol = replace(TINY, rounds=40, max_rounds=50, min_rounds=40, visit_ms=5, max_repeats=100, patience=0.9)
     m = fake([WorkItem("a", b"0.1")], protocol=protocol, reference=lambda: next(readings), reference_quiet_ms=1.0)["a"]
     assert m.interference.waits >= 1
     assert m.interference.waited_s > 0
     assert m.interference.disturbed < 3
     assert "waited" in m.interference.describe()
-    impatient = iter([1.0] * 30 + [1.5] * 3 + [1.0] * 200)
+    impatient = iter([1.0] * 60 + [1.5] * 3 + [1.0] * 200)
     m = fake(FAST[:1], protocol=replace(protocol, patience=0), reference=lambda: next(impatient))["a"]
     assert m.interference.waits == 0
     assert m.interference.disturbed >= 1
