@@ -177,7 +177,7 @@ class RemoteDevice:
     def lock(self, timeout_s: float = 0.0) -> Iterator[None]:
         """Keep all other measuring of nas-edge away from the device. Raises DeviceError when somebody has it."""
         deadline = time.monotonic() + timeout_s
-        while self._locked or (holder := self._take()) is not None:
+        while self._locked or (holder := self._again(self._take)) is not None:
             if time.monotonic() >= deadline:
                 who = holder if not self._locked else "this process"
                 raise DeviceError(
@@ -238,13 +238,17 @@ class RemoteDevice:
             raise DeviceError(f"device {self.name!r}: it was cut off, and {holder} has begun to measure on it since")
 
     def _again(self, once: Callable[[], T]) -> T:
-        """Do what may be done twice; again after a cut, as long as there is patience."""
+        """Do what may be done twice; again after a cut, as long as there is patience, and once more in any case: time
+        may have passed while this side was suspended.
+        """
         deadline = time.monotonic() + self._patience_s
+        tried = 0
         while True:
             try:
                 return once()
             except DeviceLostError:
-                if time.monotonic() > deadline:
+                tried += 1
+                if tried > 1 and time.monotonic() > deadline:
                     raise
                 self._ready()
 
