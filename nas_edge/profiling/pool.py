@@ -65,8 +65,8 @@ class SessionPool:
     def reload(self) -> None:
         """Close everything, so that it is loaded anew and lies elsewhere in memory.
 
-        All at once, between rounds: what other models leave behind as they are closed slows down a model that stays
-        by up to a fifth, for its scratch buffers then lie in the gaps.
+        All at once, between rounds: a model that stays while others are closed is slowed down, by some per cent and at
+        times by a fifth (`tests/benchmarks/test_reference.py`): its scratch buffers then lie in the gaps.
         """
         for session in self._open.values():
             session.close()

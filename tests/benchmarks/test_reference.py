@@ -113,9 +113,7 @@ def test_networks_take_the_same_time_in_every_process_whatever_the_clock_does() 
     for what in ("as timed", "brought"):
         logs = np.log([row[what] for row in rows])
         off = 100 * np.abs(logs - np.median(logs, axis=0))
-        print(
-            f"  ten int8 networks {what:9}: off their median by {off.mean():.2f} % on average, {off.max():.2f} % at worst"
-        )
+        print(f"  ten int8 networks {what:9}: off their median by {off.mean():.2f} %, at worst {off.max():.2f} %")
     assert np.isfinite(clock).all()
 
 
