@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from latency.toy import make_table
+from tests.latency.toy import make_table
 
 from nas_edge import resources
 from nas_edge.devices.fingerprint import local_fingerprint
