@@ -1,8 +1,9 @@
 """The reference kernel: fixed work, timed around every visit, that tells how fast the machine is at this moment.
 
 On shared machines the clock follows what the neighbours do, by several per cent within seconds and by more than ten
-from one sitting to the next. Networks follow it in proportion (`tests/benchmarks/test_reference.py` prints how closely),
-so what is measured is brought to the kernel's quiet value. A visit around which the kernel took longer than in the seconds about it was disturbed, and is repeated.
+from one sitting to the next. Networks follow it in proportion (`tests/benchmarks/test_reference.py` prints how
+closely), so what is measured is brought to the kernel's quiet value. A visit around which the kernel took longer than
+in the seconds about it was disturbed, and is repeated.
 
 That takes a kernel that means the same in every process: passes over writable arrays of numpy vary by a tenth with
 where the system puts them, hashing and passes that only read do not (same benchmark). Two thirds of the time are
