@@ -67,13 +67,13 @@ def test_interrupted_before_anything_was_feasible_it_has_no_answer():
 
 
 def test_the_state_of_another_search_is_refused_with_what_differs(tmp_path):
-    find(Counted(), SearchJournal(tmp_path, {"seed": 2, "space": "lite0"}))
+    find(Counted(), SearchJournal(tmp_path, {"seed": 2, "space": "lite0"}, save_every_s=0))
     with pytest.raises(ConfigError, match="seed was 2, is 3"):
         SearchJournal(tmp_path, {"seed": 3, "space": "lite0"})
 
 
 def test_a_course_that_differs_and_damaged_parts_are_refused(tmp_path):
-    find(Counted(), SearchJournal(tmp_path, {}))
+    find(Counted(), SearchJournal(tmp_path, {}, save_every_s=0))
     other = SearchJournal(tmp_path, {})
     with pytest.raises(FormatError, match="another course"):
         other.recall(SPACE.smallest()[None])
