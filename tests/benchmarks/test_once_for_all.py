@@ -46,8 +46,8 @@ def test_the_finders_own_budgets(problem):
         found = np.array([result.figures["accuracy"] for result in results])
         seconds, spent = (np.median([getattr(r, name) for r in results]) for name in ("wall_s", "evaluations"))
         print(
-            f"{budget:3.0f}  {finder:.4f}   {BEST_KNOWN[budget]:.4f}       {np.median(found):.4f}   {found.min():.4f}   "
-            f"{found.max():.4f}   {(found < finder).sum():12d}   {seconds:7.2f}  {spent:11.0f}"
+            f"{budget:3.0f}  {finder:.4f}   {BEST_KNOWN[budget]:.4f}       {np.median(found):.4f}   "
+            f"{found.min():.4f}   {found.max():.4f}   {(found < finder).sum():12d}   {seconds:7.2f}  {spent:11.0f}"
         )
         assert all(result.figures["latency"] <= budget for result in results)
 
