@@ -219,8 +219,8 @@ def _budgets(
     for option, values in (("latency", latencies), ("energy", energies), ("host", hosts), ("serial", serials)):
         if values and len(values) != len(names):
             raise ConfigError(
-                f"{len(names)} target{'s' * (len(names) > 1)} but {len(values)} --{option}: give one for each --target, in "
-                "the same order"
+                f"{len(names)} target{'s' * (len(names) > 1)} but {len(values)} --{option}: give one for each "
+                "--target, in the same order"
             )
         columns.append(list(values) if values else [None] * len(names))
     return [

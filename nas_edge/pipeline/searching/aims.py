@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from nas_edge.errors import ConfigError
 from nas_edge.latency import LatencyPredictor
+from nas_edge.pipeline.reaching import at_device
 from nas_edge.pipeline.searching.request import SearchRequest, TargetBudget
 from nas_edge.pipeline.tables.describing import this_machine
 from nas_edge.pipeline.tables.finding import FoundTable, load_table_for
 from nas_edge.pipeline.tables.keeping import improved
-from nas_edge.pipeline.reaching import at_device
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.progress import Progress
 from nas_edge.search.metrics import TargetSources

@@ -1,16 +1,10 @@
-"""Evolution, the default: (mu + lambda) over arrays, whose best climb; a linear model says what is worth evaluating.
+"""Evolution, the default: (mu + lambda) over arrays, helped by the constraints, polished by combined single moves.
 
 The loop is that of Once-for-All's finder (Cai et al., 2020): parents by rank, uniform crossover, mutation, the best
-survive. What is added makes it a memetic algorithm (Moscato, 1989):
-
-- A linear model of what was told (see `linear`) screens the children: only those that promise most are evaluated.
-- After a few generations the best survivors, unlike each other, climb side by side by combinations of small changes
-  (see `climbs`). Where a climb ends, the next begins at a child of two peaks.
-- Networks of one resolution compete with each other first (see `herd`), children over a limit are pulled back towards
-  a parent that meets it before anything is spent on them, and nothing is evaluated twice.
-
-It ends before the evaluations are used up where the last part of them made nothing better. It searches a trained
-supernet through a surrogate; it is not the whole system of the papers named.
+survive. Four things are added. Networks of one resolution compete with each other first (see `herd`). Children over a
+limit are pulled back towards a parent that meets it, before anything is spent on them. Nothing is evaluated twice. And
+after a while the neighbours of the best survivors are evaluated (each gene and each depth changed alone); since
+networks are nearly additive, the sums of their gains and costs say which changes are worth trying together.
 """
 
 from __future__ import annotations
@@ -21,23 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.errors import QuantityError
-from nas_edge.search.constraints import order
 from nas_edge.search.problem import Problem
 from nas_edge.search.strategies.base import register_strategy
-from nas_edge.search.strategies.climbs import Climbs
 from nas_edge.search.strategies.herd import Herd
-from nas_edge.search.strategies.linear import LinearModel
-from nas_edge.search.strategies.variants import spread
-from nas_edge.search.strategies.visited import Visited
+from nas_edge.search.strategies.moves import combined_moves, row_keys, single_moves
 from nas_edge.spaces import Population
 
 Float = NDArray[np.float64]
 
-EARLY = 3  # the random start takes at most this part of the evaluations
-FITS, FIT_EVERY = 2, 8  # rounds of climbs before which the model is fitted again: the first ones, then every so many
-ROUND = 100  # evaluations that a round is worth at least where it is asked whether to go on
-BEGINNINGS = 200  # children of peaks that are looked at
-BEGUN = 10  # that are evaluated for each climb to begin
+ATTEMPTS = 8  # generations of nothing but known architectures before random ones are drawn
+LEAST_FRESH = 0.5  # share of children not seen before, below which more genes are mutated
 
 
 @dataclass(frozen=True)
@@ -46,174 +33,189 @@ class EvolutionOptions:
 
     Attributes:
         population: survivors of a generation (mu).
-        initial: random architectures at the start.
-        generations: before the first climbs.
         children: architectures of a generation (lambda).
-        screened: children made for each one that is evaluated.
+        initial: random architectures at the start.
         crossover: share of children that have two parents.
         mutated_genes: expected number of genes drawn anew in a child.
-        niches: pairs of width and resolution that survive side by side.
-        climbs: at a time.
-        combinations: of one, two, three ... changes that a climb tries in a round.
-        neighbours: architectures that a climb's linear model looks at.
-        patience: rounds without success after which a climb ends.
-        peaks: ends of climbs that are parents of the next.
-        peak_niches: pairs of width and resolution that they are of.
-        apart: genes by which the beginnings of climbs must differ.
-        idle: evaluations after which the search ends where they made nothing better; 0 for never.
+        polish_every: generations between two rounds of combined moves; 0 for never.
+        polish_from: share of the evaluations after which polishing begins.
+        polished: survivors polished in a round.
+        combinations: pairs, and as many triples, of moves tried for each of them.
+        niches: pairs of width and resolution that survive side by side at first; ever fewer do.
+        niche_share: of the evaluations, after which one niche is left.
 
     """
 
-    population: int = 100
-    initial: int = 600
-    generations: int = 3
-    children: int = 300
-    screened: int = 5
+    population: int = 200
+    children: int = 1000
+    initial: int = 2000
     crossover: float = 0.5
     mutated_genes: float = 2.0
+    polish_every: int = 3
+    polish_from: float = 0.3
+    polished: int = 4
+    combinations: int = 60
     niches: int = 8
-    climbs: int = 8
-    combinations: tuple[int, ...] = (10, 20, 20, 10)
-    neighbours: int = 64
-    patience: int = 2
-    peaks: int = 24
-    peak_niches: int = 2
-    apart: int = 4
-    idle: int = 6000
+    niche_share: float = 0.7
 
     def __post_init__(self) -> None:
-        for name in ("population", "initial", "children", "screened", "niches", "climbs", "neighbours", "patience"):
+        for name in ("population", "children", "initial", "polished", "combinations"):
             if getattr(self, name) < 1:
                 raise QuantityError(f"option {name} must be at least 1, not {getattr(self, name)}")
-        if not 0 <= self.crossover <= 1 or self.mutated_genes <= 0 or self.generations < 0:
-            raise QuantityError("options must keep crossover in 0 to 1, mutated_genes > 0 and generations >= 0")
-        if self.peaks < 2 or self.idle < 0 or min(self.combinations, default=0) < 1:
-            raise QuantityError("options must keep peaks >= 2, idle >= 0 and combinations of at least 1")
+        if not 0 <= self.crossover <= 1 or self.mutated_genes <= 0 or self.polish_every < 0:
+            raise QuantityError("options must keep crossover in 0 to 1, mutated_genes > 0 and polish_every >= 0")
+        if self.niches < 1 or not 0 < self.niche_share <= 1:
+            raise QuantityError("options must keep niches >= 1 and niche_share above 0, at most 1")
+
+
+@dataclass
+class _Polish:
+    """Survivors whose neighbours are out for evaluation: what is needed to combine their moves."""
+
+    rows: Population
+    gains: Float
+    neighbours: Population
+    parent: NDArray[np.intp]
 
 
 @register_strategy("evolution", EvolutionOptions)
 class Evolution:
-    """Vectorised memetic evolution of one objective."""
+    """Vectorised evolution of one objective."""
 
     def __init__(self, problem: Problem, options: EvolutionOptions, rng: np.random.Generator) -> None:
         space = problem.space
         self._problem, self._space, self._options, self._rng = problem, space, options, rng
-        self._visited = Visited(space, rng)
-        self._model = LinearModel(space)
+        self._key = rng.integers(1, 2**63 - 1, len(space.genes), np.int64) | 1
+        self._rate = self._least_rate = min(0.5, options.mutated_genes / len(space.genes))
+        self._seen, self._seen_gain = np.zeros(0, np.int64), np.zeros(0)
         self._herd = Herd.empty(space)
-        self._climbs = Climbs(problem, self._model, self._visited, options.neighbours, options.combinations)
-        self._peaks = Herd.empty(space)
+        self._begun, self._total, self._told = False, 0, 0
         self._generation = 0
-        # (violation, -gain) of the best, and what was spent since.
-        self._best, self._idle = (np.inf, np.inf), 0
-        self._asked, self._climb = self._herd.rows, np.zeros(0, np.intp)
+        self._polish: _Polish | None = None
+        self._combine: Population | None = None
+        self._polished: set[int] = set()
 
     def ask(self, limit: int) -> Population:
-        """Random architectures, then children, then what climbs propose and where new ones may begin."""
-        options = self._options
-        if options.idle and self._idle >= options.idle:
-            return self._herd.rows[:0]
-        self._generation += 1
-        if self._generation == 1:
-            first = min(limit, options.initial, max(1, limit // EARLY))
-            return self._visited.fresh(spread(self._space, first, self._rng))
-        if self._generation <= options.generations + FITS or self._generation % FIT_EVERY == 0:
-            self._model.fit()
-        if self._generation <= options.generations + 1:
-            rows = self._children(min(limit, options.children))
+        """The next generation, or neighbours and combined moves of survivors."""
+        self._total = max(self._total, self._told + limit)
+        if not self._begun:
+            self._begun = True
+            return self._fresh(self._initial(min(limit, self._options.initial)), limit)
+        if self._combine is not None:
+            rows, self._combine = self._fresh(self._combine, limit), None
             if len(rows):
                 return rows
-        return self._ascents(limit)
+        self._generation += 1
+        late = self._told >= self._options.polish_from * self._total
+        if late and self._options.polish_every and self._generation % self._options.polish_every == 0:
+            rows = self._neighbours(limit)
+            if len(rows):
+                return rows
+        wanted = min(limit, self._options.children)
+        for _ in range(ATTEMPTS):
+            rows = self._fresh(self._children(wanted), limit)
+            # Survivors that have become alike have children that were seen before: change more genes.
+            few = len(rows) < wanted * LEAST_FRESH
+            self._rate = min(0.5, self._rate * 1.2) if few else max(self._least_rate, self._rate / 1.1)
+            if len(rows):
+                return rows
+        return self._fresh(self._space.sample(min(limit, self._options.children), self._rng), limit)
 
     def tell(self, population: Population, objectives: Float, violation: Float) -> None:
-        """Survival of the best; each climb moves on."""
+        """Survival of the best of old and new, in each niche."""
         if not len(population):
             return
         gain = objectives[:, 0]
-        # A round costs something, however little it evaluates.
-        self._idle += max(len(population), ROUND)
-        top = int(order(gain, violation)[0])
-        if (violation[top], -gain[top]) < self._best:
-            self._best, self._idle = (float(violation[top]), -float(gain[top])), 0
-        self._visited.add(population)
-        self._model.learn(population, gain)
-        if not len(self._asked) or not np.array_equal(population, self._asked):
-            herd = self._herd.with_rows(population, gain, violation)
-            self._herd = herd.survivors(self._options.population, self._options.niches)
-            return
-        mine = self._climb >= 0
-        self._climbs.move(population[mine], self._climb[mine], gain[mine], violation[mine])
-        self._retire(self._climbs.failures >= self._options.patience)
-        new = np.flatnonzero(~mine)
-        new = new[order(gain[new], violation[new])][: self._options.climbs - len(self._climbs)]
-        self._climbs.add(population[new], gain[new], violation[new])
+        self._told += len(population)
+        self._remember(population, gain)
+        progress = self._told / max(self._total, self._told)
+        niches = max(1, round(self._options.niches * (1 - progress / self._options.niche_share)))
+        self._herd = self._herd.with_rows(population, gain, violation).survivors(self._options.population, niches)
+        if self._polish is not None:
+            self._combine = self._combinations(self._polish)
+            self._polish = None
 
-    def _ascents(self, limit: int) -> Population:
-        """What climbs propose, and where new ones may begin."""
-        climbs, options = self._climbs, self._options
-        if not len(climbs) and not len(self._peaks.rows):
-            self._begin()
-        rows, climb = climbs.propose()
-        if len(climbs) < options.climbs:
-            begun = self._beginnings(options.climbs - len(climbs))
-            rows, climb = np.concatenate([rows, begun]), np.append(climb, np.full(len(begun), -1))
-        new = self._visited.new(rows)[:limit]
-        self._asked, self._climb = rows[new], climb[new]
-        if len(new):
-            return self._asked
-        self._retire(np.ones(len(climbs), bool))
-        return self._visited.sample(min(limit, options.children))
+    def _remember(self, rows: Population, gain: Float) -> None:
+        """Keep keys and gains of what was evaluated, sorted by key."""
+        keys, first = np.unique(row_keys(rows, self._key), return_index=True)
+        _, known = self._find(keys)
+        keys, gain = keys[~known], gain[first[~known]]
+        place = np.searchsorted(self._seen, keys)
+        self._seen, self._seen_gain = np.insert(self._seen, place, keys), np.insert(self._seen_gain, place, gain)
 
-    def _retire(self, ended: NDArray[np.bool_]) -> None:
-        """Climbs that end leave a peak."""
-        climbs = self._climbs
-        peaks = self._peaks.with_rows(climbs.rows[ended], climbs.gain[ended], climbs.violation[ended])
-        if len(peaks.rows):
-            self._peaks = peaks.survivors(self._options.peaks, self._options.peak_niches)
-        climbs.drop(ended)
+    def _find(self, keys: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+        """Where each key would be among those seen, and whether it is."""
+        if not len(self._seen):
+            return np.zeros(len(keys), np.intp), np.zeros(len(keys), bool)
+        place = np.minimum(np.searchsorted(self._seen, keys), len(self._seen) - 1)
+        return place, self._seen[place] == keys
 
-    def _begin(self) -> None:
-        """Climb from survivors that are unlike each other: by turns the best of all, and the best of each niche."""
-        herd, chosen = self._herd, list[int]()
-        for i in np.stack([order(herd.gain, herd.violation), herd.by_niche()], axis=1).ravel():
-            if ((herd.rows[chosen] != herd.rows[i]).sum(axis=1) >= 2 * self._options.apart).all():
-                chosen.append(int(i))
-            if len(chosen) == self._options.climbs:
-                break
-        self._climbs.add(herd.rows[chosen], herd.gain[chosen], herd.violation[chosen])
+    def _fresh(self, rows: Population, limit: int) -> Population:
+        """Those not seen before, each once."""
+        keys, first = np.unique(row_keys(rows, self._key), return_index=True)
+        _, known = self._find(keys)
+        return rows[np.sort(first[~known])[:limit]]
 
-    def _beginnings(self, wanted: int) -> Population:
-        """Children of peaks, unlike them: several for each climb that is wanted."""
-        climbs, options, rng = self._climbs, self._options, self._rng
-        parents = self._peaks.with_rows(climbs.rows, climbs.gain, climbs.violation)
-        parents = parents.survivors(options.peaks, options.peak_niches)
-        one, other = parents.pairs(BEGINNINGS, rng)
-        rows = self._space.crossover(parents.rows[one], parents.rows[other], rng)
-        rows = self._space.mutate(rows, rng, 1 / len(self._space.genes))
-        rows = self._visited.fresh(self._pulled_back(rows, parents.rows[one], parents.violation[one]))
-        unlike = (rows[:, None] != parents.rows).sum(axis=2).min(axis=1, initial=options.apart) >= options.apart
-        return self._promising(rows[unlike], BEGUN * wanted)
+    def _initial(self, n: int) -> Population:
+        """Random architectures, most of them mixed with the smallest or largest: any budget is in their range."""
+        space, rng = self._space, self._rng
+        rows = space.sample(n, rng)
+        ends = np.stack([space.smallest(), space.largest()])
+        resolution = rows[:, : space.layout.globals].copy()
+        third = n // 3
+        for i in range(2):
+            part = slice(i * third, (i + 1) * third)
+            rows[part] = space.crossover(rows[part], np.repeat(ends[i : i + 1], third, axis=0), rng)
+        rows[:, : space.layout.globals] = resolution
+        if n > 2:
+            rows[:2] = ends
+        return rows
 
     def _children(self, n: int) -> Population:
-        """The most promising of many children of survivors."""
         space, rng, herd = self._space, self._rng, self._herd
-        one, other = herd.pairs(n * self._options.screened, rng)
+        one, other = herd.pairs(n, rng)
         first = herd.rows[one]
-        two = rng.random(len(one)) < self._options.crossover
+        two = rng.random(n) < self._options.crossover
         rows = np.where(two[:, None], space.crossover(first, herd.rows[other], rng), first)
-        rows = space.mutate(rows, rng, min(0.5, self._options.mutated_genes / len(space.genes)))
-        rows = self._visited.fresh(self._pulled_back(rows, first, herd.violation[one]))
-        return self._promising(rows, n)
-
-    def _promising(self, rows: Population, n: int) -> Population:
-        """The best `n` by the limits and by the model."""
-        return rows[order(self._model.score(rows).astype(np.float64), self._problem.violation(rows))[:n]]
-
-    def _pulled_back(self, rows: Population, parents: Population, violation: Float) -> Population:
-        """Children that break limits further than a parent, made more like it."""
+        rows = space.mutate(rows, rng, self._rate)
         for _ in range(2 if self._problem.constraints else 0):
-            over = np.flatnonzero(self._problem.violation(rows) > violation)
+            over = np.flatnonzero(self._problem.violation(rows) > herd.violation[one])
             if not len(over):
                 break
-            rows[over] = self._space.crossover(rows[over], parents[over], self._rng)
+            rows[over] = space.crossover(rows[over], first[over], rng)
         return rows
+
+    def _neighbours(self, limit: int) -> Population:
+        """Single moves from the best survivors that were not polished yet."""
+        herd = self._herd
+        chosen: list[int] = []
+        keys = row_keys(herd.rows, self._key)
+        for i in herd.by_niche():
+            if int(keys[i]) not in self._polished:
+                self._polished.add(int(keys[i]))
+                chosen.append(int(i))
+            if len(chosen) == self._options.polished:
+                break
+        if not chosen:
+            return herd.rows[:0]
+        rows = herd.rows[chosen]
+        neighbours, parent = single_moves(self._space, rows)
+        fresh = self._fresh(neighbours, limit)
+        polish = _Polish(rows, herd.gain[chosen], neighbours, parent)
+        if not len(fresh):
+            return self._fresh(self._combinations(polish), limit)
+        self._polish = polish
+        return fresh
+
+    def _combinations(self, polish: _Polish) -> Population:
+        """Moves from each polished survivor that promise most together within the limits."""
+        place, known = self._find(row_keys(polish.neighbours, self._key))
+        at_start, excess = self._problem.excess(polish.rows), self._problem.excess(polish.neighbours)
+        found = [polish.rows[:0]]
+        for p, row in enumerate(polish.rows):
+            mine = np.flatnonzero((polish.parent == p) & known)
+            gains = self._seen_gain[place[mine]] - polish.gains[p]
+            costs = excess[mine] - at_start[p]
+            moves = polish.neighbours[mine]
+            found.append(combined_moves(row, moves, gains, costs, at_start[p], self._options.combinations))
+        return self._space.repair(np.concatenate(found))

@@ -26,7 +26,7 @@ class Herd:
         gain: float64 [n], to be maximised.
         violation: float64 [n].
         niche: [n], the niche of each: its genes of width and resolution as one number.
-        globals: number of leading genes that make a niche; 0 for a single niche.
+        globals: number of leading genes that make a niche.
 
     """
 
@@ -40,9 +40,7 @@ class Herd:
     def empty(cls, space: Space) -> Herd:
         """No survivors yet."""
         nothing = np.zeros((0, len(space.genes)), np.int8)
-        # In a space without stages every gene is of that kind: no niches there.
-        niche_genes = space.layout.globals if space.layout.stages else 0
-        return cls(nothing, np.zeros(0), np.zeros(0), np.zeros(0, np.int64), niche_genes)
+        return cls(nothing, np.zeros(0), np.zeros(0), np.zeros(0, np.int64), space.layout.globals)
 
     def with_rows(self, rows: Population, gain: Float, violation: Float) -> Herd:
         """These added, unsorted."""
@@ -71,11 +69,6 @@ class Herd:
         starts = np.searchsorted(rank[by_niche], np.arange(kept))
         place = np.arange(len(by_niche)) - starts[rank[by_niche]]
         chosen = best[by_niche[place < max(1, size // kept)]]
-        return Herd(self.rows[chosen], self.gain[chosen], self.violation[chosen], self.niche[chosen], self.globals)
-
-    def best(self, size: int) -> Herd:
-        """The best `size` of all, whatever their niche."""
-        chosen = order(self.gain, self.violation)[:size]
         return Herd(self.rows[chosen], self.gain[chosen], self.violation[chosen], self.niche[chosen], self.globals)
 
     @cached_property

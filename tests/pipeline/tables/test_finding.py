@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.latency.toy import make_table
 
 from nas_edge import resources
 from nas_edge.devices.fingerprint import local_fingerprint
@@ -18,6 +17,7 @@ from nas_edge.origin import Origin, OriginKind
 from nas_edge.pipeline.tables.finding import all_tables, cache_path, device_facts, load_table_for, table_path
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.spaces import SearchSpace
+from tests.latency.toy import make_table
 
 LITE0 = SearchSpace.named("lite0")
 SLUG = local_fingerprint().slug
