@@ -8,6 +8,7 @@ from nas_edge.search.metrics import (
     Metric,
     MetricContext,
     Monotone,
+    TargetSources,
     build_metrics,
     metric_names,
     register_metric,
@@ -20,6 +21,6 @@ from nas_edge.search.strategies import Strategy, make_strategy, register_strateg
 
 __all__ = [
     "AdditiveMetric", "Constraint", "Extreme", "FunctionMetric", "Metric", "MetricContext", "Monotone", "Problem",
-    "SearchResult", "Slack", "Strategy", "build_metrics", "extreme", "make_strategy", "metric_names", "pareto_front",
-    "register_metric", "register_strategy", "search", "strategy_names",
+    "SearchResult", "Slack", "Strategy", "TargetSources", "build_metrics", "extreme", "make_strategy", "metric_names",
+    "pareto_front", "register_metric", "register_strategy", "search", "strategy_names",
 ]  # fmt: skip

@@ -20,8 +20,9 @@ from nas_edge.accuracy.once_for_all import load_accuracy_predictor
 from nas_edge.latency.predictor import LatencyPredictor
 from nas_edge.latency.table_io import read_table
 from nas_edge.resources import find
-from nas_edge.search import Constraint, MetricContext, TargetSources, build_metrics, search
+from nas_edge.search import Constraint, MetricContext, build_metrics, search
 from nas_edge.search.constraints import order
+from nas_edge.search.metrics import TargetSources
 from nas_edge.search.strategies.visited import Visited
 from nas_edge.spaces import SearchSpace
 
@@ -29,7 +30,9 @@ pytestmark = pytest.mark.benchmark
 
 RESOLUTIONS = (160, 176, 192, 208, 224)
 SEEDS = range(10)
-FINDER = {15: (0.7854, 13.6), 20: (0.8065, 11.2), 25: (0.8181, 8.8), 30: (0.8244, 8.9), 40: (0.8391, 8.1), 50: (0.8444, 8.0)}  # fmt: skip
+FINDER = {
+    15: (0.7854, 13.6), 20: (0.8065, 11.2), 25: (0.8181, 8.8), 30: (0.8244, 8.9), 40: (0.8391, 8.1), 50: (0.8444, 8.0),
+}  # fmt: skip
 # Best of all long searches so far, theirs and ours: what medians are held against.
 BEST_KNOWN = {
     15: 0.7880, 17.5: 0.7991, 20: 0.8079, 22: 0.8137, 25: 0.8222, 27: 0.8263, 30: 0.8315, 35: 0.8379, 40: 0.8427,
@@ -45,7 +48,8 @@ import numpy as np
 from nas_edge.accuracy.once_for_all import load_accuracy_predictor
 from nas_edge.latency.predictor import LatencyPredictor
 from nas_edge.latency.table_io import read_table
-from nas_edge.search import Constraint, MetricContext, TargetSources, build_metrics, search
+from nas_edge.search import Constraint, MetricContext, build_metrics, search
+from nas_edge.search.metrics import TargetSources
 from nas_edge.spaces import SearchSpace
 import nas_edge.search.strategies.evolution
 import yaml

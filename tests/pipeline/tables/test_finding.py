@@ -79,7 +79,7 @@ def test_a_first_contact_in_the_cache_is_found_by_its_conditions(home: Path) -> 
     facts = device_facts(local)
     from nas_edge.pipeline.tables.finding import _installed_version
 
-    path = cache_path(local, facts, "hot", _installed_version("onnxruntime"))
+    path = cache_path(local, facts, "hot", _installed_version(local))
     write_table(LatencyTable(TableHeader(SLUG, "onnxruntime", origin=Origin(OriginKind.MODELLED)), {}), path)
     found = load_table_for(local)
     assert found.own
