@@ -2,7 +2,7 @@
  *
  * Every kernel ends with the same requantisation, exact and rounded once, half up:
  *
- *     y = clamp(((accumulator << left) * multiplier + 2^31) >> 32) + zero, low, high)
+ *     y = clamp((((accumulator << left) * multiplier + 2^31) >> 32) + zero, low, high)
  *
  * Accumulators start at `bias`, into which the input's zero point is folded: bias - in_zero * (sum of the weights).
  * So a product is code * weight, and padding holds in_zero. The backends (plain C99, Arm's DSP extension, Helium)
@@ -11,7 +11,7 @@
  * Weights are packed once for all backends:
  *     convolution, pointwise, linear: [ceil(outputs / 2)][depth][2], depth = kernel height * width * in_channels
  *         rounded up to a multiple of 4, zeros where nothing is; NAS_WEIGHT_READAHEAD bytes after them are readable;
- *     depthwise: [ceil(channels / 4)][kernel * kernel][4], zeros where nothing is.
+ *     depthwise: [channels][kernel * kernel].
  * Biases and multipliers have a multiple of 4 entries (what is beyond the last output is not used). Weights and
  * scratch are aligned to 4 bytes, activations need no alignment.
  *
@@ -60,7 +60,7 @@ typedef struct {
 #define NAS_POINTWISE_SCRATCH(in_channels) (8 * NAS_ROUND_UP(in_channels, 4))
 #define NAS_LINEAR_SCRATCH(in_channels) (2 * NAS_ROUND_UP(in_channels, 4))
 #define NAS_DEPTHWISE_SCRATCH(kernel, stride, out_width) \
-    (4 * (kernel) * NAS_ROUND_UP(((out_width) - 1) * (stride) + (kernel), 2))
+    (2 * (kernel) * NAS_ROUND_UP(((out_width) - 1) * (stride) + (kernel), 2))
 
 /* Convolution over all channels, any kernel and stride. */
 void nas_conv(const nas_window *window, const int8_t *x, const int8_t *weights, const nas_requantise *to, int8_t *y,

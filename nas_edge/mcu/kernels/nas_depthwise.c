@@ -1,0 +1,107 @@
+/* Depthwise convolution, one channel after another.
+ *
+ * A channel's input rows are widened to 16 bits, padding included, into a ring of as many rows as the kernel is high:
+ * in a plane of one channel neighbours in a row are neighbours in memory, which is what pairs (SMLAD) and vectors
+ * need. Outputs of a row are written when all inputs above and in it have been copied, so that y may be x.
+ * The backend's `nas_taps` and `nas_plane_row` do the arithmetic.
+ */
+#include "nas_internal.h"
+
+/* One channel's numbers. */
+typedef struct {
+    const nas_window *window;
+    const nas_requantise *to;
+    const int8_t *weights; /* [kernel * kernel] */
+    int32_t bias, multiplier;
+} nas_channel;
+
+#if defined(NAS_HELIUM)
+#include "nas_depthwise_helium.h"
+#elif defined(NAS_DSP)
+#include "nas_depthwise_dsp.h"
+#else
+#include "nas_depthwise_plain.h"
+#endif
+
+NAS_INLINE void fill_row(int16_t *row, int32_t code, int32_t count)
+{
+    for (int32_t i = 0; i < count; i++)
+        row[i] = (int16_t)code;
+}
+
+/* Input row `y` of a channel, `count` codes behind the left padding. What lies outside is padding. */
+NAS_INLINE void load_row(const nas_window *window, const int8_t *x, int32_t y, int32_t count, int16_t *row)
+{
+    row += window->pad_left;
+    if (y < 0 || y >= window->in_height)
+        fill_row(row, window->in_zero, count);
+    else
+        nas_gather_row(x + y * window->in_width * window->in_channels, window->in_channels, count, row);
+}
+
+NAS_INLINE void one_channel(const nas_channel *channel, int32_t kernel, int32_t stride, int32_t columns,
+                            const int8_t *x, int8_t *y, int16_t *ring)
+{
+    const nas_window *const window = channel->window;
+    const int32_t inside = columns - window->pad_left;
+    const int32_t count = window->in_width < inside ? window->in_width : inside;
+    const nas_taps taps = nas_load_taps(channel, kernel);
+    int16_t *rows[NAS_LARGEST_KERNEL];
+    int32_t top = -window->pad_top;
+    for (int32_t i = 0; i < kernel; i++) {
+        rows[i] = ring + i * columns;
+        load_row(window, x, top + i, count, rows[i]);
+    }
+    for (int32_t row = 0; row < window->out_height; row++) {
+        nas_plane_row(channel, &taps, kernel, stride, rows, y);
+        y += window->out_width * window->out_channels;
+        if (row + 1 == window->out_height)
+            return;
+        top += stride;
+        for (int32_t step = 0; step < stride; step++) { /* the oldest row becomes the newest */
+            int16_t *const oldest = rows[0];
+            for (int32_t i = 0; i + 1 < kernel; i++)
+                rows[i] = rows[i + 1];
+            rows[kernel - 1] = oldest;
+            load_row(window, x, top + kernel - stride + step, count, oldest);
+        }
+    }
+}
+
+#define NAS_LOOP(kernel, stride)                                                                                      \
+    for (int32_t i = 0; i < window->out_channels; i++) {                                                              \
+        const nas_channel channel = {window, to, weights + i * kernel * kernel, to->bias[i], to->multiplier[i]};      \
+        one_channel(&channel, kernel, stride, columns, x + i, y + i, ring);                                           \
+    }
+
+/* Kernel and stride are constants for the compiler in the cases that networks are made of. */
+#define NAS_CASE(size, name)                                                                                          \
+    static void name##_stride_1(const nas_window *window, const int8_t *x, const int8_t *weights,                     \
+                                const nas_requantise *to, int8_t *y, int16_t *ring, int32_t columns)                  \
+    {                                                                                                                 \
+        NAS_LOOP(size, 1)                                                                                             \
+    }                                                                                                                 \
+    static void name##_stride_2(const nas_window *window, const int8_t *x, const int8_t *weights,                     \
+                                const nas_requantise *to, int8_t *y, int16_t *ring, int32_t columns)                  \
+    {                                                                                                                 \
+        NAS_LOOP(size, 2)                                                                                             \
+    }
+
+NAS_CASE(3, depthwise_3x3)
+NAS_CASE(5, depthwise_5x5)
+NAS_CASE(7, depthwise_7x7)
+
+void nas_depthwise(const nas_window *window, const int8_t *x, const int8_t *weights, const nas_requantise *to,
+                   int8_t *y, void *scratch)
+{
+    typedef void loop(const nas_window *, const int8_t *, const int8_t *, const nas_requantise *, int8_t *, int16_t *,
+                      int32_t);
+    static loop *const loops[3][2] = {{depthwise_3x3_stride_1, depthwise_3x3_stride_2},
+                                      {depthwise_5x5_stride_1, depthwise_5x5_stride_2},
+                                      {depthwise_7x7_stride_1, depthwise_7x7_stride_2}};
+    const int32_t kernel = window->kernel_height, stride = window->stride;
+    const int32_t columns = NAS_ROUND_UP((window->out_width - 1) * stride + kernel, 2);
+    int16_t *const ring = (int16_t *)scratch;
+    fill_row(ring, window->in_zero, kernel * columns); /* padding at the sides stays for all channels */
+    loops[kernel / 2 - 1][stride - 1](window, x, weights, to, y, ring, columns);
+}
