@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas_edge.errors import SpaceError
 from nas_edge.spaces import BlockSpec, Population, Precision, SearchSpace
 
 if TYPE_CHECKING:
@@ -20,22 +19,17 @@ if TYPE_CHECKING:
 def seeded_model(
     space: SearchSpace, arch: Population, num_classes: int, seed: int = 0, precision: str = "fp32"
 ) -> bytes:
-    """One architecture (int8 [genes]) as serialised ONNX: the exporter's graph, random weights.
-
-    Raises:
-        SpaceError: a precision that networks are not built in.
-
-    """
+    """One architecture (int8 [genes]) as serialised ONNX: the exporter's graph, random weights."""
     return seeded_network(space.lower(arch, num_classes, Precision(precision)), seed)
 
 
 def seeded_network(blocks: Sequence[BlockSpec], seed: int = 0) -> bytes:
-    """A whole network, image to logits, in the precision of its blocks. Raises as `seeded_model`."""
+    """A whole network, image to logits, in the precision of its blocks."""
     return _serialised(blocks, seed, inner=False)
 
 
 def seeded_block(block: BlockSpec, seed: int = 0) -> bytes:
-    """One block alone, with the inputs and outputs that it has within a network. Raises as `seeded_model`.
+    """One block alone, with the inputs and outputs that it has within a network.
 
     In int8 these are codes, channels last: ONNX Runtime then adds no conversion at the block's edges that a whole
     network does not have, and blocks of a network add up to it (`tests/spaces/test_onnx_quantise.py`).
@@ -50,8 +44,10 @@ def _serialised(blocks: Sequence[BlockSpec], seed: int, inner: bool) -> bytes:
     precision = blocks[0].precision
     if precision is Precision.INT8:
         model = _in_int8(model, blocks[0], seed, inner)
-    elif precision is not Precision.FP32:
-        raise SpaceError(f"networks are built in fp32 or int8, not {precision.value}")
+    elif precision is Precision.FP16:
+        from nas_edge.spaces.onnx_half import half
+
+        model = half(model, inner=inner)
     data: bytes = model.SerializeToString()
     return data
 

@@ -10,7 +10,11 @@ from typing import TypeVar
 from nas_edge.errors import UnknownNameError
 from nas_edge.runtimes.base import Runtime
 
-_BUILT_IN = {"onnxruntime": "nas_edge.runtimes.onnx_runtime"}
+_BUILT_IN = {
+    "litert": "nas_edge.runtimes.litert",
+    "onnxruntime": "nas_edge.runtimes.onnx_runtime",
+    "tensorrt": "nas_edge.runtimes.tensorrt",
+}
 _REGISTERED: dict[str, Callable[[], Runtime]] = {}
 ENTRY_POINTS = "nas_edge.runtimes"
 R = TypeVar("R", bound=Callable[[], Runtime])
