@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,12 @@ from nas_edge.devices import Device, Process
 from nas_edge.devices.agent import AGENT_FILE, AGENT_VERSION
 from nas_edge.errors import DeviceError, DeviceLostError, MeasurementError, SpaceError
 from nas_edge.runtimes.model_precision import model_precision
+from nas_edge.runtimes.ports import fed
 from nas_edge.runtimes.registry import get_runtime
 from nas_edge.runtimes.visits import VisitPlan, VisitRecord
+
+if TYPE_CHECKING:
+    from nas_edge.runtimes.tflite import TfliteModel
 
 T = TypeVar("T")
 
@@ -41,7 +45,6 @@ class AgentRuntime:
         device: with python3, numpy and the runtime.
         runtime: "onnxruntime" or "litert".
         python: interpreter there; by default that of the environment `~/.nas-edge`, else python3.
-        artefact: makes what the runtime there loads of an ONNX model and a precision; by default the model itself.
 
     """
 
@@ -50,12 +53,10 @@ class AgentRuntime:
         device: Device,
         runtime: str = "onnxruntime",
         python: str = "",
-        artefact: Callable[[bytes, str], bytes] | None = None,
     ) -> None:
         if runtime not in SUFFIXES:
             raise SpaceError(f"runtime {runtime!r} cannot run on {device.name!r}: the agent has {', '.join(SUFFIXES)}")
         self.device, self._runtime, self._python = device, runtime, python
-        self._artefact = artefact or (lambda model, precision: model)
         self._process: Process | None = None
         self._hello: dict[str, Any] = {}
         self._threads: int | None = None
@@ -70,7 +71,7 @@ class AgentRuntime:
     @property
     def precisions(self) -> tuple[str, ...]:
         """As the same runtime has here."""
-        return get_runtime(self._runtime).precisions if self._runtime == "onnxruntime" else ("fp32", "int8")
+        return get_runtime(self._runtime).precisions
 
     @property
     def hello(self) -> Mapping[str, Any]:
@@ -120,8 +121,13 @@ class AgentRuntime:
             raise SpaceError(f"runtime {self.name!r} runs {', '.join(self.precisions)}, not {precision!r}")
         if threads < 1:
             raise SpaceError(f"runtime {self.name!r} needs at least one thread, not {threads}")
+        if self._runtime == "litert":
+            from nas_edge.runtimes.litert import artefact
+
+            made = artefact(onnx_model, precision)
+            return AgentSession(self, made.data, threads, made)
         found = model_precision(onnx_model)
-        session = AgentSession(self, self._artefact(onnx_model, precision), threads)
+        session = AgentSession(self, onnx_model, threads)
         if found != precision:
             session.close()
             advice = "quantise it first" if precision == "int8" else "measure it as int8"
@@ -254,8 +260,8 @@ class AgentRuntime:
 class AgentSession:
     """One model on a device; see `VisitingSession`. After a cut it is loaded anew, and the visit made again."""
 
-    def __init__(self, runtime: AgentRuntime, model: bytes, threads: int) -> None:
-        self._runtime, self._model, self._threads = runtime, model, threads
+    def __init__(self, runtime: AgentRuntime, model: bytes, threads: int, made: TfliteModel | None = None) -> None:
+        self._runtime, self._model, self._threads, self._made = runtime, model, threads, made
         self._sha256 = hashlib.sha256(model).hexdigest()
         self._name = f"{self._sha256[:16]}-{threads}"
         self._generation = 0
@@ -269,7 +275,7 @@ class AgentSession:
     @property
     def inputs(self) -> Mapping[str, tuple[int, ...]]:
         """Shape of each input; dynamic sizes are 1."""
-        return self._inputs
+        return {port.name: port.shape for port in self._made.inputs} if self._made else self._inputs
 
     def visit(self, plan: VisitPlan) -> VisitRecord:
         """A visit there. Raises MeasurementError, DeviceError."""
@@ -292,12 +298,20 @@ class AgentSession:
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Outputs by name. Raises MeasurementError for inputs that do not fit."""
+        if self._made is not None:
+            found = self._sent(fed(self._made.inputs, inputs))
+            if missing := [port.name for port in self._made.outputs if port.name not in found]:
+                raise self._runtime.lie(f"outputs without {missing[0]!r}")
+            return {port.name: port.outward(found[port.name]) for port in self._made.outputs}
         for name, shape in self._inputs.items():
             if name not in inputs:
                 raise MeasurementError(f"input {name!r} {shape} is missing; given: {', '.join(inputs) or 'nothing'}")
             given, free = np.shape(inputs[name]), self._free[name]
             if len(given) != len(shape) or any(a != s for a, s, f in zip(given, shape, free, strict=True) if not f):
                 raise MeasurementError(f"input {name!r} has shape {given}, the model takes {shape}")
+        return self._sent(inputs)
+
+    def _sent(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         with tempfile.TemporaryDirectory(prefix="nas-edge-") as folder:
             return self._runtime.again(lambda: self._run(inputs, Path(folder)))
 

@@ -9,6 +9,7 @@ The same ranges and weights give every form that runtimes want: a `QdqForm` says
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,9 @@ class QdqForm:
         if self.weight_bits not in (7, 8):
             raise ExportError(f"weights have 7 or 8 bits, not {self.weight_bits}")
 
+
+OUTPUT_RANGE = "output_range"
+"""Metadata of a quantised model: range of its output as JSON, for forms in which that is quantised as well."""
 
 CANONICAL = QdqForm()
 """Unsigned activations: ONNX Runtime on x86 leaves convolutions of signed ones in float32."""
@@ -111,7 +115,10 @@ def quantise(
     result: onnx.ModelProto = helper.make_model(
         graph, opset_imports=model.opset_import, ir_version=model.ir_version, producer_name=model.producer_name
     )
-    helper.set_model_props(result, {item.key: item.value for item in model.metadata_props} | {"precision": "int8"})
+    properties = {item.key: item.value for item in model.metadata_props} | {"precision": "int8"}
+    if (last := model.graph.output[0].name) in ranges:
+        properties[OUTPUT_RANGE] = json.dumps([float(end) for end in ranges[last]])
+    helper.set_model_props(result, properties)
     return result
 
 

@@ -83,9 +83,15 @@ def observe(
     for name, seen in found.items():
         if not (np.isfinite(seen.low) and np.isfinite(seen.high)):
             raise ExportError(f"tensor {name!r} holds NaN or infinite values; the network cannot be quantised")
+    whole = {name: (seen.low, seen.high) for name, seen in found.items()}
     if method is RangeMethod.EXTREMES:
-        return {name: (seen.low, seen.high) for name, seen in found.items()}
-    return {name: least_error_range(np.concatenate(seen.sample), seen.low, seen.high) for name, seen in found.items()}
+        return whole
+    # Of logits the greatest is asked for: two that were cut off would be alike.
+    logits = {item.name for item in model.graph.output if len(item.type.tensor_type.shape.dim) == 2}
+    return {
+        name: ends if name in logits else least_error_range(np.concatenate(found[name].sample), *ends)
+        for name, ends in whole.items()
+    }
 
 
 def least_error_range(sample: NDArray[np.float32], low: float, high: float) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from nas_edge.spaces import Activation, BlockSpec, Kind, Padding, Precision, Sea
 from nas_edge.spaces.onnx_blocks import build_onnx
 from nas_edge.spaces.onnx_quantise import (
     CANONICAL,
+    OUTPUT_RANGE,
     TENSORRT,
     TFLITE,
     QdqForm,
@@ -187,7 +189,11 @@ def test_logits_are_float_unless_a_form_wants_codes() -> None:
 def test_labels_stay_with_the_model() -> None:
     model = build_onnx([LINEAR], labels=["a", "b", "c", "d", "e"])
     properties = {item.key: item.value for item in quantised(model).metadata_props}
-    assert properties == {"labels": '["a", "b", "c", "d", "e"]', "precision": "int8"}
+    assert properties.pop("labels") == '["a", "b", "c", "d", "e"]'
+    assert properties.pop("precision") == "int8"
+    assert list(properties) == [OUTPUT_RANGE]
+    low, high = json.loads(properties[OUTPUT_RANGE])
+    assert low < high
 
 
 @given(arrays(np.float32, (3, 4, 1, 1), elements=st.floats(-100, 100, width=32)), st.sampled_from([7, 8]))

@@ -154,32 +154,39 @@ class TfliteNetwork:
     """A .tflite model in LiteRT or its predecessor."""
 
     def __init__(self, path: str, threads: int) -> None:
-        interpreter = _tflite_interpreter()
         try:
-            self._interpreter = interpreter(model_path=path, num_threads=threads)
+            self._interpreter = _tflite_interpreter()(model_path=path, num_threads=threads)
             self._interpreter.allocate_tensors()
-        except Exception as error:  # ValueError, RuntimeError, by version
+        except (RuntimeError, ValueError) as error:
             raise Trouble("model", "LiteRT does not load the model: " + _line(error)) from error
         details = self._interpreter.get_input_details()
         self._indices = {item["name"]: item["index"] for item in details}
-        self.inputs = {item["name"]: tuple(int(size) for size in item["shape"]) for item in details}
-        self.free = {name: (False,) * len(shape) for name, shape in self.inputs.items()}
+        self._shapes = self.inputs = {item["name"]: tuple(int(size) for size in item["shape"]) for item in details}
+        self.free = {item["name"]: tuple(int(size) == -1 for size in item["shape_signature"]) for item in details}
         self.types = {item["name"]: np.dtype(item["dtype"]).name for item in details}
 
     def runner(self) -> Callable[[], object]:
         """One run on fixed inputs, without arguments."""
         rng = np.random.default_rng(_INPUT_SEED)
-        for name, shape in self.inputs.items():
-            self._interpreter.set_tensor(self._indices[name], _seeded(rng, shape, self.types[name]))
-        invoke: Callable[[], object] = self._interpreter.invoke
-        return invoke
+        self._set({name: _seeded(rng, self.inputs[name], self.types[name]) for name in self.inputs})
+        return self._interpreter.invoke  # type: ignore[no-any-return]
 
     def run(self, feeds: Dict[str, Any]) -> Dict[str, Any]:
         """Outputs by name."""
-        for name, value in feeds.items():
-            self._interpreter.set_tensor(self._indices[name], value)
+        self._set(feeds)
         self._interpreter.invoke()
         return {d["name"]: self._interpreter.get_tensor(d["index"]) for d in self._interpreter.get_output_details()}
+
+    def _set(self, feeds: Dict[str, Any]) -> None:
+        """Fill the inputs; of another batch than last time, everything is laid out anew."""
+        shapes = {name: value.shape for name, value in feeds.items()}
+        if shapes != self._shapes:
+            for name in feeds:
+                self._interpreter.resize_tensor_input(self._indices[name], shapes[name])
+            self._interpreter.allocate_tensors()
+            self._shapes = shapes
+        for name, value in feeds.items():
+            self._interpreter.set_tensor(self._indices[name], value)
 
 
 LITERT = ("ai_edge_litert", "tflite_runtime")
@@ -219,8 +226,7 @@ def _seeded(rng: Any, shape: Sequence[int], kind: str) -> Any:
     """Inputs to be timed on: normal numbers, or all codes alike."""
     if kind == "float32":
         return rng.standard_normal(shape, np.float32)
-    limits = np.iinfo(np.dtype(kind))
-    return rng.integers(limits.min, limits.max, shape, dtype=np.dtype(kind), endpoint=True)
+    return rng.integers(np.iinfo(kind).min, np.iinfo(kind).max, shape, dtype=np.dtype(kind), endpoint=True)
 
 
 COMMANDS = ("hello", "isolate", "reading", "open", "visit", "time", "run", "close")
@@ -239,8 +245,7 @@ class Agent:
         """The answer to one request. Raises Trouble."""
         if request.get("do") not in COMMANDS:
             raise Trouble("input", f"cannot do {request.get('do')!r}")
-        answered: Dict[str, Any] = getattr(self, request["do"])(request)
-        return answered
+        return getattr(self, request["do"])(request)  # type: ignore[no-any-return]
 
     def hello(self, _: Dict[str, Any]) -> Dict[str, Any]:
         """Who answers."""
@@ -263,8 +268,7 @@ class Agent:
         if hasattr(os, "sched_setaffinity"):
             usable = os.sched_getaffinity(0)
             if self._threads > len(usable):
-                text = f"{self._threads} threads need as many cores, there are {len(usable)}"
-                raise Trouble("input", text)
+                raise Trouble("input", f"{self._threads} threads need as many cores, there are {len(usable)}")
             cores = quietest_cores(self._threads, usable)
             os.sched_setaffinity(0, cores)
         gc.collect()
