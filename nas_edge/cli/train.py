@@ -26,7 +26,13 @@ def train(
     data: Annotated[str, typer.Option(help="Images: a folder of class folders, a CSV, or a name (trashnet).")],
     out: Annotated[Path, typer.Option(help="Directory of the bundle; an unfinished training there is resumed.")],
     space: Annotated[str, typer.Option(help="Preset or YAML file of a search space.")] = "lite0",
-    init: Annotated[str | None, typer.Option(help="Pretrained start: efficientnet-lite0, for the space lite0.")] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Start: efficientnet-lite0 (for lite0), or a bundle, whose best channels are taken."),
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Bundle of the same classes whose answers are learnt from: name or directory.")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Default: as the recipe says.")] = None,
     time_limit: Annotated[str | None, typer.Option(help="Stop in time, with a usable bundle: 1h, 20min.")] = None,
     recipe: Annotated[
@@ -44,7 +50,7 @@ def train(
     limit_s, sides = parsed(time_limit, parse_duration_s), parsed(resolutions, parse_resolutions)
     with shown_progress(announce=True) as progress:
         report = train_flow(
-            data, space, out, init=init, epochs=epochs, time_limit_s=limit_s, resolutions=sides,
+            data, space, out, init=init, teacher=teacher, epochs=epochs, time_limit_s=limit_s, resolutions=sides,
             recipe=parsed(recipe, read_recipe), seed=seed, progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())

@@ -9,7 +9,7 @@ from pathlib import Path
 from nas_edge.data.cifar import is_cifar10, read_cifar10
 from nas_edge.data.csv_list import read_csv
 from nas_edge.data.dataset import Dataset
-from nas_edge.data.embedded import read_trashnet
+from nas_edge.data.embedded import read_fashion_mnist_mini, read_trashnet
 from nas_edge.data.folder import read_folder, read_zip
 from nas_edge.data.idx import is_idx, read_fashion_mnist, read_idx
 from nas_edge.data.listing import Listing, build_dataset
@@ -51,9 +51,8 @@ def load_dataset(
 ) -> Dataset:
     """A data set by name, or from where it lies.
 
-    `spec` is a name ("trashnet", embedded; "cifar10", "fashion-mnist", which lie in `root`), or a path ("./trashnet"
-    where a folder has the name of a data set): a folder with
-    a sub-folder for each class; with `train`, `val` and `test` folders of such; with `train.zip`, `val.zip`,
+    `spec` is a name ("trashnet", "fashion-mnist-mini", embedded; "cifar10", "fashion-mnist", which lie in `root`), or a
+    path ("./trashnet" where a folder has the name of a data set): a folder with a sub-folder for each class; with `train`, `val` and `test` folders of such; with `train.zip`, `val.zip`,
     `test.zip`; one zip of any of these; CIFAR-10's python or binary directory; a directory of idx files; a CSV with
     the columns path, label and, optionally, group and split.
 
@@ -106,6 +105,11 @@ def _read(spec: str | Path, root: Path | None) -> Listing:
 @register_dataset("trashnet")
 def _trashnet(root: Path | None) -> Listing:
     return read_trashnet()
+
+
+@register_dataset("fashion-mnist-mini")
+def _fashion_mnist_mini(root: Path | None) -> Listing:
+    return read_fashion_mnist_mini()
 
 
 @register_dataset("cifar10")

@@ -21,6 +21,7 @@ from nas_edge.units import format_duration
 
 if TYPE_CHECKING:
     from nas_edge.data import Dataset, Preprocess
+    from nas_edge.pipeline.starting import Start
     from nas_edge.supernet.supernet import Supernet
     from nas_edge.training.evaluate import Evaluator
     from nas_edge.training.loop import Trained
@@ -89,6 +90,7 @@ def train_flow(
     out: Path,
     *,
     init: str | None = None,
+    teacher: str | None = None,
     epochs: int | None = None,
     time_limit_s: float | None = None,
     resolutions: tuple[int, ...] | None = None,
@@ -104,7 +106,8 @@ def train_flow(
         data: name, folder or CSV.
         space: preset or YAML file.
         out: directory of the bundle.
-        init: published start, None for random weights.
+        init: published start, or name or directory of a bundle (see `pipeline.starting`); None for random weights.
+        teacher: name or directory of a bundle whose network teaches (see `pipeline.teaching`), None for none.
         epochs: of the recipe, None for its own.
         time_limit_s: for everything; three quarters go into training.
         resolutions: input sides to train at, None for the space's own.
@@ -118,12 +121,13 @@ def train_flow(
         DataError, SpaceError, TrainingError, ConfigError, MissingExtraError: what cannot be used, and why.
     """
     from nas_edge.data import Preprocess, load_dataset
-    from nas_edge.supernet.pretrained import pretrained
+    from nas_edge.pipeline.starting import find_start
+    from nas_edge.pipeline.teaching import find_teacher
     from nas_edge.training.loop import HISTORY, uses_bf16
     from nas_edge.training.recipe import Recipe
     from nas_edge.training.supernet_run import SupernetRun, train_supernet
 
-    start = time.monotonic()
+    begun = time.monotonic()
     template = SearchSpace.named(space).template
     template = template.with_resolutions(resolutions) if resolutions else template
     given = dict(recipe or {})
@@ -131,22 +135,27 @@ def train_flow(
     given.setdefault("teacher_epochs", min(Recipe.teacher_epochs, int(given.get("epochs", Recipe.epochs)) // 5))
     chosen = Recipe.from_dict({**given, "seed": seed})
     chosen = replace(chosen, bf16=uses_bf16(chosen))  # what was computed in belongs into the bundle
-    published = pretrained(init) if init is not None else None
-    preprocess = Preprocess(mean=published.mean, std=published.std) if published else Preprocess()
+    start = find_start(init) if init is not None else None
+    taught = find_teacher(teacher, template) if teacher is not None else None
+    preprocess = start.preprocess if start else taught.preprocess if taught else Preprocess()
     if (out / HEADER).exists():
         raise ConfigError(f"{out}: holds a finished bundle; choose another --out, or delete it to train anew")
     dataset = load_dataset(data, seed=seed, progress=progress)
+    if taught:
+        taught.check(dataset.classes, preprocess)
     make_directory(out)
     progress(0, 1, dataset.describe())
     work = make_directory(out / "work")
     limit = None if time_limit_s is None else max(1.0, time_limit_s * _TRAINING_SHARE)
-    run = SupernetRun(template, dataset, preprocess, chosen, init, work)
+    asked = taught.network() if taught else None
+    run = SupernetRun(template, dataset, preprocess, chosen, start.fill if start else None, work, teacher=asked)
     net, done = train_supernet(run, time_limit_s=limit, progress=progress)
-    budget_s = None if time_limit_s is None else time_limit_s - (time.monotonic() - start)
+    budget_s = None if time_limit_s is None else time_limit_s - (time.monotonic() - begun)
     figures = finish_bundle(net, dataset, preprocess, chosen, out, subnets, budget_s, progress)
     header = bundle_header(
-        name or out.resolve().name, data, dataset, preprocess, chosen, init, done, figures, time.monotonic() - start
+        name or out.resolve().name, data, dataset, preprocess, chosen, start, done, figures, time.monotonic() - begun
     )
+    header["teacher"] = taught.to_dict() if taught else None
     (work / HISTORY).replace(out / HISTORY)
     write_yaml(out / HEADER, header)
     shutil.rmtree(work)
@@ -238,7 +247,7 @@ def bundle_header(
     dataset: Dataset,
     preprocess: Preprocess,
     recipe: Recipe,
-    init: str | None,
+    start: Start | None,
     done: Trained,
     figures: dict[str, Any],
     wall_s: float,
@@ -246,9 +255,6 @@ def bundle_header(
     """Content of `bundle.yaml`."""
     import torch
 
-    from nas_edge.supernet.pretrained import pretrained
-
-    start = pretrained(init) if init is not None else None
     return {
         "format": FORMAT,
         "name": name,

@@ -2,7 +2,8 @@
 
 Once-for-All's three (Cai et al., ICLR 2020) are as published. `lite0` is EfficientNet-Lite0 (Tan and Le, 2019;
 Google's mobile variant: ReLU6, no squeeze-and-excitation, SAME padding) made elastic around its own widths and
-depths. `mbv3-32` is for 32-pixel images, `mcu` for 64 to 512 KB of SRAM.
+depths. `mbv3-32` is for 32-pixel images, `mcu` for 64 to 256 KB of SRAM,
+`mcu-tiny` for 28-pixel images in 8 to 64 KB: no squeeze-and-excitation, ReLU6, channels in eights, as int8 C likes it.
 """
 
 from __future__ import annotations
@@ -93,17 +94,36 @@ def _mbv3_32() -> Template:
 
 
 def _mcu() -> Template:
-    k, e = _K357, _E346
+    stages = [
+        (16, 2, (1, 2), _K357),
+        (24, 2, (1, 2, 3), _K357),
+        (40, 2, (1, 2, 3), _K357),
+        (48, 1, (1, 2), (3, 5)),
+        (96, 2, (1, 2), (3, 5)),
+    ]
     return Template(
         name="mcu",
         stem=Stem(16),
         first=Stage(8, 1),
-        stages=tuple(
-            Stage(c, s, d, k, e)
-            for c, s, d in [(16, 2, (1, 2)), (24, 2, (1, 2, 3)), (40, 2, (1, 2, 3)), (48, 1, (1, 2)), (96, 2, (1, 2))]
-        ),
+        stages=tuple(Stage(c, s, d, k, _E346) for c, s, d, k in stages),
         tail=Tail(160),
         resolutions=(32, 48, 64, 80, 96),
+        widths=(0.5, 0.75, 1.0, 1.5),
+        padding=Padding.SAME,
+        bn_eps=1e-3,
+        bn_momentum=0.01,
+    )
+
+
+def _mcu_tiny() -> Template:
+    stages = [(16, 1, (1, 2)), (24, 2, (1, 2)), (40, 2, (1, 2))]
+    return Template(
+        name="mcu-tiny",
+        stem=Stem(8, stride=1),
+        first=Stage(8, 2),
+        stages=tuple(Stage(c, s, d, (3, 5), (2, 3, 4)) for c, s, d in stages),
+        tail=Tail(96),
+        resolutions=(16, 20, 24, 28),
         widths=(0.5, 0.75, 1.0, 1.5, 2.0),
         padding=Padding.SAME,
         bn_eps=1e-3,
@@ -120,6 +140,7 @@ _PRESETS: dict[str, Template] = {
         _lite0(),
         _mbv3_32(),
         _mcu(),
+        _mcu_tiny(),
     ]
 }
 

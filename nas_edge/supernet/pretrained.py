@@ -46,6 +46,11 @@ EFFICIENTNET_LITE0 = Pretrained(
 _PUBLISHED = {EFFICIENTNET_LITE0.name: EFFICIENTNET_LITE0}
 
 
+def pretrained_names() -> tuple[str, ...]:
+    """Names of all published starts."""
+    return tuple(_PUBLISHED)
+
+
 def pretrained(name: str) -> Pretrained:
     """The published start of a name. Raises UnknownNameError."""
     if name not in _PUBLISHED:

@@ -23,6 +23,7 @@ from nas_edge.supernet.static import StaticNet
 
 if TYPE_CHECKING:
     import onnx
+    import onnxruntime
 
 _OBSERVED_AT_ONCE = 8  # every activation of so many images is in memory
 
@@ -45,17 +46,22 @@ def answers(model: onnx.ModelProto, batches: Iterable[Tensor]) -> NDArray[np.int
         model: from `float_model` or `int8_model`.
         batches: normalised images, float [n, 3, r, r] each.
     """
+    session = open_session(model)
+    name = session.get_inputs()[0].name
+    logits = [session.run(None, {name: batch.contiguous().numpy()})[0] for batch in batches]
+    classes: NDArray[np.int64] = np.concatenate(logits).argmax(axis=1)
+    return classes
+
+
+def open_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """A model loaded into ONNX Runtime, on as many threads as torch uses."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    logits = [session.run(None, {name: batch.contiguous().numpy()})[0] for batch in batches]
-    classes: NDArray[np.int64] = np.concatenate(logits).argmax(axis=1)
-    return classes
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _few_at_once(batches: Iterable[Tensor]) -> Iterator[NDArray[np.float32]]:

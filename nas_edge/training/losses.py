@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from nas_edge.spaces import Population
 from nas_edge.supernet.supernet import Supernet
+from nas_edge.training.batches import resize_batch
 from nas_edge.training.recipe import Recipe
+from nas_edge.training.teacher import Teacher
 
 
 class Objective(Protocol):
@@ -33,22 +35,16 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) 
     return F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
 
 
-def resize_batch(images: Tensor, side: int) -> Tensor:
-    """Antialiased bilinear resize of float [n, 3, s, s], channels last."""
-    if images.shape[-1] != side:
-        images = F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
-    return images.contiguous(memory_format=torch.channels_last)
-
-
 class Sandwich:
     """Largest, smallest and random architectures a step; the largest teaches the others (BigNAS, Yu et al. 2020).
 
     The largest learns from labels with drop-connect and dropout; the others from its softened answers on the same
-    images, each at its own resolution, without regularisation.
+    images, each at its own resolution, without regularisation. Where there is a teacher from outside, `teacher_weight`
+    of what the largest learns from are that one's answers.
     """
 
-    def __init__(self, net: Supernet, recipe: Recipe, bf16: bool) -> None:
-        self.net, self.recipe, self.bf16 = net, recipe, bf16
+    def __init__(self, net: Supernet, recipe: Recipe, bf16: bool, teacher: Teacher | None = None) -> None:
+        self.net, self.recipe, self.bf16, self.teacher = net, recipe, bf16, teacher
         space = net.space
         self.largest, self.smallest = space.largest(), space.smallest()
         self.column = space.columns["r"]
@@ -63,6 +59,8 @@ class Sandwich:
 
     def backward(self, images: Tensor, targets: Tensor, teacher_only: bool, rng: np.random.Generator) -> float:
         """See `Objective`."""
+        if self.teacher is not None:
+            targets = torch.lerp(targets, self.teacher.probabilities(images), self.recipe.teacher_weight)
         logits = self._forward(images, self.largest, True)
         loss = soft_cross_entropy(logits, targets, self.recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]

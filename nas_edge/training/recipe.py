@@ -29,6 +29,7 @@ class Recipe:
         bf16: compute in bfloat16 where autocast allows; None: where it pays (see `loop.uses_bf16`).
         augmentation: of the training images.
         storage_scale: training images are kept at this multiple of the largest resolution before cropping.
+        teacher_weight: share of a teacher's answers in what the largest learns from, where a teacher is given.
         seed: of everything random.
     """
 
@@ -48,6 +49,7 @@ class Recipe:
     bf16: bool | None = None
     augmentation: Augmentation = field(default_factory=Augmentation)
     storage_scale: float = 1.125
+    teacher_weight: float = 0.7
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -55,6 +57,8 @@ class Recipe:
             raise ConfigError("recipe: epochs >= 1, batch_size >= 2 and learning_rate > 0 are needed")
         if not 0 <= self.teacher_epochs <= self.epochs or self.random_subnets < 0 or self.seed < 0:
             raise ConfigError("recipe: 0 <= teacher_epochs <= epochs, random_subnets >= 0 and seed >= 0 are needed")
+        if not 0 <= self.teacher_weight <= 1:
+            raise ConfigError(f"recipe: teacher_weight must be within 0..1, not {self.teacher_weight}")
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data for YAML and JSON."""

@@ -12,7 +12,6 @@ from nas_edge.data import Dataset, Preprocess
 from nas_edge.data.calibration import choose_calibration
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, SearchSpace, Template
-from nas_edge.supernet.pretrained import load_pretrained, pretrained
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.supernet.weights import to_stored_precision
 from nas_edge.training.average import WeightAverage
@@ -20,6 +19,7 @@ from nas_edge.training.evaluate import Evaluator
 from nas_edge.training.loop import Setting, Trained, train, uses_bf16
 from nas_edge.training.losses import Sandwich
 from nas_edge.training.recipe import Recipe
+from nas_edge.training.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,25 @@ class SupernetRun:
         dataset: train and search splits are used, test is not.
         preprocess: from pictures to numbers.
         recipe: how.
-        init: published start, None for random weights.
+        init: fills the fresh network with weights to begin with, None for random ones.
         out: directory of checkpoint and history.
         watch_every: epochs between evaluations of smallest, middle and largest on the search split; 0 for never.
+        teacher: whose answers the largest learns from, None for labels alone.
     """
 
     template: Template
     dataset: Dataset
     preprocess: Preprocess
     recipe: Recipe
-    init: str | None
+    init: Callable[[Supernet], object] | None
     out: Path
     watch_every: int = 5
+    teacher: Teacher | None = None
+
+    @property
+    def side(self) -> int:
+        """Resolution in pixels that batches are made at: no network, nor the teacher, sees an enlarged picture."""
+        return max(*self.template.resolutions, self.teacher.side if self.teacher else 0)
 
 
 def middle(space: SearchSpace, num_classes: int) -> Population:
@@ -58,17 +65,17 @@ def train_supernet(
     """Train, or go on from `run.out`; the returned network has the averaged weights, rounded to float16.
 
     Raises:
-        TrainingError, FormatError: see `training.loop.train`. MissingExtraError: `init` needs a package.
+        TrainingError, FormatError: see `training.loop.train`; what `init` raises.
     """
     import torch
 
     torch.manual_seed(run.recipe.seed)
     net = Supernet(run.template, len(run.dataset.classes))
     if run.init is not None:
-        load_pretrained(net, pretrained(run.init))
+        run.init(net)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective = Sandwich(net, run.recipe, uses_bf16(run.recipe))
-    setting = Setting(net, objective, run.dataset, run.preprocess, max(run.template.resolutions), run.recipe, run.out)
+    objective = Sandwich(net, run.recipe, uses_bf16(run.recipe), run.teacher)
+    setting = Setting(net, objective, run.dataset, run.preprocess, run.side, run.recipe, run.out)
     watch = _watcher(run, net)
     done = train(setting, time_limit_s=time_limit_s, after_epoch=watch, progress=progress)
     to_stored_precision(net)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import nas_edge.data.dataset as dataset_module
 from nas_edge.data import Preprocess, load_dataset
 from nas_edge.data.dataset import Split
-from nas_edge.data.embedded import TRASHNET
+from nas_edge.data.embedded import FASHION, TRASHNET
 from nas_edge.data.images import ArrayImages
 from nas_edge.data.preprocess import Resize
 from nas_edge.data.splitting import split_stratified
@@ -40,6 +41,23 @@ def test_the_embedded_files_are_those_that_their_origin_names():
     for name in ("train.zip", "val.zip", "test.zip"):
         assert hashlib.sha256((TRASHNET / name).read_bytes()).hexdigest() in origin
     assert "Gary Thung" in (TRASHNET / "LICENSE").read_text()
+
+
+def test_the_embedded_clothes_are_the_first_of_their_data_set():
+    dataset = load_dataset("fashion-mnist-mini")
+    given = dataset.train.counts(10) + dataset.search.counts(10)
+    assert given.tolist() == [560, 643, 608, 612, 584, 594, 590, 617, 590, 602]
+    assert dataset.test.counts(10).tolist() == [200, 203, 214, 190, 219, 195, 197, 200, 194, 188]
+    origin = (FASHION / "ORIGIN.md").read_text()
+    for name in ("train.png", "test.png", "train_labels.npy", "test_labels.npy"):
+        assert hashlib.sha256((FASHION / name).read_bytes()).hexdigest() in origin
+    assert "Zalando" in (FASHION / "LICENSE").read_text()
+
+
+def test_pictures_of_a_mosaic_are_cut_out_row_by_row():
+    with Image.open(FASHION / "test.png") as mosaic:
+        expected = np.asarray(mosaic)[28 * 3 : 28 * 4, 28 * 7 : 28 * 8]
+    assert np.array_equal(load_dataset("fashion-mnist-mini").test.open(307), expected)
 
 
 def test_pictures_come_in_the_order_of_labels_and_names():

@@ -10,7 +10,7 @@ import pytest
 from nas_edge.data import load_dataset, loading
 from nas_edge.data.cifar import read_cifar10
 from nas_edge.data.csv_list import read_csv
-from nas_edge.data.embedded import read_trashnet
+from nas_edge.data.embedded import read_fashion_mnist_mini, read_trashnet
 from nas_edge.data.folder import read_folder, read_zip
 from nas_edge.data.idx import read_idx
 from nas_edge.data.images import ArrayImages
@@ -28,6 +28,12 @@ class TestTrashNet(ReaderContract):
     @pytest.fixture
     def listing(self) -> Listing:
         return read_trashnet()
+
+
+class TestFashionMnistMini(ReaderContract):
+    @pytest.fixture
+    def listing(self) -> Listing:
+        return read_fashion_mnist_mini()
 
 
 class TestFolder(ReaderContract):

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from nas_edge.accuracy import read_accuracy
-from nas_edge.errors import ConfigError, UnknownNameError
+from nas_edge.errors import ConfigError, DataError, UnknownNameError
 from nas_edge.pipeline.bundle import ACCURACY, load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.networks import FINETUNED
@@ -127,3 +127,24 @@ def test_kill_9_at_any_moment_and_the_same_command_gives_the_same_bundle(work: P
     for name in ("supernet.safetensors", "accuracy.csv", "calibration.zip", "space.yaml"):
         assert (out / name).read_bytes() == (trained / name).read_bytes(), name
     assert load_bundle(out).header["figures"].keys() == load_bundle(trained).header["figures"].keys()
+
+
+def test_a_bundle_starts_and_teaches_another(work: Path, trained: Path) -> None:
+    out = work / "pupil"
+    report = train_flow(
+        str(work / "images"), str(work / "space.yaml"), out, epochs=1, recipe=RECIPE, subnets=SUBNETS,
+        init=str(trained), teacher=str(trained),
+    )  # fmt: skip
+    header = report.header
+    assert header["init"]["name"] == "colours"
+    assert "bundle 'colours'" in header["init"]["source"]
+    measured = read_accuracy(trained / ACCURACY, load_bundle(trained).space)
+    assert header["teacher"]["accuracy"] == pytest.approx(measured.accuracy.max(), abs=1e-4)
+    # One epoch at the teacher's side of things is as good as the four that the teacher had.
+    assert header["figures"]["search_split"]["largest"]["accuracy"] > 0.6
+
+
+def test_a_teacher_of_other_classes_is_refused(work: Path) -> None:
+    with pytest.raises(DataError, match=r"teacher 'trashnet' knows cardboard, .*; the images are of apple"):
+        train_flow(str(work / "images"), "lite0", work / "never", teacher="trashnet")
+    assert not (work / "never").exists()

@@ -130,7 +130,7 @@ def test_widths_share_weights_too() -> None:
     arch[space.columns["w"]] = 1
     stem = net.extract(arch).blocks[0]
     kept = stem.conv.weight.shape[0]
-    assert kept == net.first_conv.conv.weight.shape[0] // 4  # 0.5 of 2.0
+    assert kept == net.first_conv.conv.weight.shape[0] // 3  # 0.5 of 1.5
     assert torch.equal(stem.conv.weight, net.first_conv.conv.weight[:kept])
 
 

@@ -1,0 +1,64 @@
+"""What a supernet's weights begin with: published ones, or those of a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from nas_edge.errors import UnknownNameError
+from nas_edge.pipeline.bundle import Bundle, bundle_names, load_bundle
+from nas_edge.pipeline.networks import bundle_preprocess
+
+if TYPE_CHECKING:
+    from nas_edge.data import Preprocess
+    from nas_edge.supernet.supernet import Supernet
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights to begin with.
+
+    Attributes:
+        name: what `--init` calls it.
+        source, licence: for notices and bundles.
+        preprocess: that the weights were trained with.
+        fill: puts them into a fresh supernet; raises TrainingError, MissingExtraError, FormatError.
+    """
+
+    name: str
+    source: str
+    licence: str
+    preprocess: Preprocess
+    fill: Callable[[Supernet], object]
+
+
+def find_start(init: str) -> Start:
+    """A start by name: published weights, or a bundle by name or directory (see `supernet.inherit`).
+
+    Raises:
+        UnknownNameError: neither; with near names.
+    """
+    from nas_edge.data import Preprocess
+    from nas_edge.supernet.pretrained import load_pretrained, pretrained, pretrained_names
+
+    if init in pretrained_names():
+        published = pretrained(init)
+        preprocess = Preprocess(mean=published.mean, std=published.std)
+        return Start(init, published.source, published.licence, preprocess, partial(load_pretrained, start=published))
+    try:
+        bundle = load_bundle(init)
+    except UnknownNameError:
+        known = [*pretrained_names(), *bundle_names()]
+        raise UnknownNameError("pretrained start", init, known, "(or a bundle's directory)") from None
+    began = bundle.header.get("init") or {}
+    source = f"bundle {bundle.name!r} on {bundle.header.get('data', {}).get('source') or 'its own images'}"
+    source += f", which began with {began['source']}" if began.get("source") else ""
+    return Start(bundle.name, source, str(began.get("licence", "")), bundle_preprocess(bundle), partial(_take, bundle))
+
+
+def _take(bundle: Bundle, net: Supernet) -> None:
+    from nas_edge.supernet.inherit import inherit
+
+    inherit(net, bundle.supernet())

@@ -1,0 +1,56 @@
+"""A teacher: a finished network whose answers a supernet learns from (Hinton et al. 2015).
+
+It sees exactly the pictures that the student sees, cropped, recoloured and blended alike ("consistent teaching",
+Beyer et al., Knowledge distillation: a good teacher is patient and consistent, CVPR 2022): that is what lets few
+photographs teach for many epochs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from nas_edge.supernet.static import StaticNet
+from nas_edge.training.answers import float_model, open_session
+from nas_edge.training.batches import resize_batch
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+class Teacher(Protocol):
+    """What answers for a batch."""
+
+    @property
+    def side(self) -> int:
+        """Resolution in pixels that it looks at."""
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Class probabilities, float [n, classes], of normalised images, float [n, 3, s, s] of any side."""
+
+
+@dataclass(frozen=True)
+class NetworkTeacher:
+    """A recalibrated network that answers through ONNX Runtime.
+
+    Attributes:
+        side: its resolution in pixels; batches of another are resized.
+        session: of its folded graph.
+    """
+
+    side: int
+    session: onnxruntime.InferenceSession
+
+    @classmethod
+    def of(cls, net: StaticNet) -> NetworkTeacher:
+        """Ask a network in evaluation mode; it must take images normalised as the student takes them."""
+        return cls(net.resolution, open_session(float_model(net)))
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """See `Teacher`."""
+        batch = resize_batch(images, self.side).contiguous().cpu().numpy()
+        logits = self.session.run(None, {self.session.get_inputs()[0].name: batch})[0]
+        return torch.from_numpy(logits).to(images.device).softmax(dim=1)

@@ -1,0 +1,97 @@
+"""A start from another space: the same function where nothing is left out, the best of it where something is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from nas_edge.errors import TrainingError
+from nas_edge.spaces import Activation, Stage, Stem, Tail, Template, preset
+from nas_edge.supernet.inherit import inherit
+from nas_edge.supernet.supernet import Supernet
+
+LARGE = Template(
+    name="large",
+    stem=Stem(16),
+    first=Stage(8, 1),
+    stages=(
+        Stage(16, 2, (1, 2), (3, 5), (3, 6)),
+        Stage(24, 2, (1, 2), (3, 5), (3, 6), activation=Activation.H_SWISH, se=True),
+    ),
+    tail=Tail(32),
+    resolutions=(32,),
+)
+
+
+def trained(template: Template, seed: int = 0) -> Supernet:
+    """A supernet whose channels differ in importance and whose norms have seen images."""
+    torch.manual_seed(seed)
+    net = Supernet(template, 3)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.3, 1.5)
+            nn.init.uniform_(module.bias, -0.3, 0.3)
+            module.running_mean.uniform_(-0.2, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    return net.eval()
+
+
+def logits(net: Supernet, classifier: nn.Linear) -> torch.Tensor:
+    net.classifier.linear.load_state_dict(classifier.state_dict())
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        return net.eval()(images, net.space.largest())
+
+
+def test_the_same_space_computes_the_same() -> None:
+    source, target = trained(LARGE), trained(LARGE, seed=5)
+    found = inherit(target, source)
+    assert (found.blocks, found.fresh) == (5, 0)
+    assert torch.allclose(logits(target, source.classifier.linear), logits(source, source.classifier.linear), atol=1e-5)
+
+
+def test_larger_kernels_and_further_blocks_change_nothing_at_first() -> None:
+    stages = tuple(replace(stage, kernels=(3, 5, 7), depths=(1, 2, 3)) for stage in LARGE.stages)
+    source, target = trained(LARGE), Supernet(replace(LARGE, stages=stages), 3)
+    found = inherit(target, source)
+    assert (found.blocks, found.fresh) == (5, 2)
+    assert torch.allclose(logits(target, source.classifier.linear), logits(source, source.classifier.linear), atol=1e-5)
+
+
+def first_stage(net: Supernet) -> torch.Tensor:
+    """What the first stage's two blocks hand on, [2, channels, 8, 8]."""
+    plan = net.eval().plan(net.space.largest())
+    x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for module, spec in plan[:4]:
+            x = module(x, spec)
+    return x
+
+
+def test_channels_that_carry_nothing_are_the_ones_left_out() -> None:
+    source = trained(LARGE)
+    dead = [1, 4, 6, 7, 10, 12, 13, 15]
+    for index in (1, 2):  # both blocks of the first stage write to its stream
+        source.blocks[index].conv.point_linear.bn.bn.weight.data[dead] = 0
+        source.blocks[index].conv.point_linear.bn.bn.bias.data[dead] = 0
+    # The narrow second block has 6 x 8 middle channels: let the wide one use no more.
+    source.blocks[2].conv.point_linear.conv.conv.weight.data[:, 48:] = 0
+    target = Supernet(replace(LARGE, stages=(replace(LARGE.stages[0], channels=8), LARGE.stages[1])), 3)
+    inherit(target, source)
+    wide, narrow = first_stage(source), first_stage(target)
+    found = [min(range(16), key=lambda c: float((wide[:, c] - narrow[:, i]).abs().max())) for i in range(8)]
+    assert sorted(found) == sorted(set(range(16)) - set(dead))
+    assert torch.allclose(wide[:, found], narrow, atol=1e-5)
+
+
+def test_the_embedded_bundles_space_starts_the_one_for_microcontrollers() -> None:
+    found = inherit(Supernet(preset("mcu"), 6), Supernet(preset("lite0"), 6))
+    assert (found.blocks, found.fresh) == (12, 1)
+
+
+def test_spaces_that_shrink_their_images_otherwise_are_refused() -> None:
+    with pytest.raises(TrainingError, match=r"'mbv3-32' cannot start from 'lite0': strides \[1, 1, .*\] and \[2, 1"):
+        inherit(Supernet(preset("mbv3-32"), 6), Supernet(preset("lite0"), 6))
