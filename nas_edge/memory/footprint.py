@@ -25,7 +25,7 @@ def scratch_bytes(layer: Layer) -> int:
         return 2 * aligned(window)
     if layer.kind is LayerKind.DEPTHWISE:
         row = (layer.out_width - 1) * layer.stride + layer.kernel_width
-        return 4 * layer.kernel_height * aligned(row, 2)
+        return 2 * layer.kernel_height * aligned(row, 2)
     return 0
 
 

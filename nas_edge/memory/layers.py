@@ -156,7 +156,9 @@ def _check(number: int, block: BlockSpec) -> None:
         problem = "squeeze-and-excitation"
     elif block.activation is Activation.H_SWISH:
         problem = "the activation h_swish"
-    elif (block.kind in (Kind.STEM, Kind.HEAD) and block.groups != 1) or (block.kind is Kind.INVERTED_RESIDUAL and block.groups != block.mid_channels):
+    elif (block.kind in (Kind.STEM, Kind.HEAD) and block.groups != 1) or (
+        block.kind is Kind.INVERTED_RESIDUAL and block.groups != block.mid_channels
+    ):
         problem = f"a convolution of {block.groups} groups"
     if problem:
         raise ExportError(

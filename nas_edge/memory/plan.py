@@ -46,7 +46,7 @@ class MemoryPlan:
         layer = self.layers[self.peak_layer]
         shape = f"{layer.height} x {layer.width} x {layer.in_channels}"
         out = f"{layer.out_height} x {layer.out_width} x {layer.out_channels}"
-        return f"layer {layer.name} ({layer.kind}, {shape} to {out}) needs {format_bytes(self.bound_bytes)} of it"
+        return f"layer {layer.name} ({layer.kind}, {shape} to {out}) needs {format_bytes(self.bound_bytes)}"
 
 
 def plan_memory(layers: Sequence[Layer]) -> MemoryPlan:

@@ -92,7 +92,10 @@ def test_small_problems_are_solved_as_well_as_by_an_exact_solver(found: list[Buf
 def test_eight_tight_buffers_are_solved_as_well_as_by_an_exact_solver(seed: int) -> None:
     rng = np.random.default_rng(seed)
     first = rng.integers(0, 6, 8)
-    found = [Buffer(int(s), int(f), int(f + d)) for s, f, d in zip(rng.integers(1, 9, 8), first, rng.integers(0, 4, 8))]
+    found = [
+        Buffer(int(s), int(f), int(f + d))
+        for s, f, d in zip(rng.integers(1, 9, 8), first, rng.integers(0, 4, 8), strict=True)
+    ]
     packing = pack(found, alignment=1)
     assert (packing.size, packing.optimal) == (least_by_integer_program(found), True)
 
