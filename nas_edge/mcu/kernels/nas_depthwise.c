@@ -68,40 +68,39 @@ NAS_INLINE void one_channel(const nas_channel *channel, int32_t kernel, int32_t 
     }
 }
 
-#define NAS_LOOP(kernel, stride)                                                                                      \
-    for (int32_t i = 0; i < window->out_channels; i++) {                                                              \
-        const nas_channel channel = {window, to, weights + i * kernel * kernel, to->bias[i], to->multiplier[i]};      \
-        one_channel(&channel, kernel, stride, columns, x + i, y + i, ring);                                           \
+NAS_INLINE void all_channels(const nas_window *window, int32_t kernel, int32_t stride, const int8_t *x,
+                             const int8_t *weights, const nas_requantise *to, int8_t *y, int16_t *ring)
+{
+    const int32_t columns = NAS_ROUND_UP((window->out_width - 1) * stride + kernel, 2);
+    fill_row(ring, window->in_zero, kernel * columns); /* padding at the sides stays for all channels */
+    for (int32_t i = 0; i < window->out_channels; i++, weights += kernel * kernel) {
+        const nas_channel channel = {window, to, weights, to->bias[i], to->multiplier[i]};
+        one_channel(&channel, kernel, stride, columns, x + i, y + i, ring);
+    }
+}
+
+/* Kernel and stride are constants for the compiler. One function a kernel: a linker drops those that nobody calls. */
+#define NAS_DEPTHWISE(size, name)                                                                                     \
+    void name(const nas_window *window, const int8_t *x, const int8_t *weights, const nas_requantise *to, int8_t *y,  \
+              void *scratch)                                                                                          \
+    {                                                                                                                 \
+        if (window->stride == 1)                                                                                      \
+            all_channels(window, size, 1, x, weights, to, y, (int16_t *)scratch);                                     \
+        else                                                                                                          \
+            all_channels(window, size, 2, x, weights, to, y, (int16_t *)scratch);                                     \
     }
 
-/* Kernel and stride are constants for the compiler in the cases that networks are made of. */
-#define NAS_CASE(size, name)                                                                                          \
-    static void name##_stride_1(const nas_window *window, const int8_t *x, const int8_t *weights,                     \
-                                const nas_requantise *to, int8_t *y, int16_t *ring, int32_t columns)                  \
-    {                                                                                                                 \
-        NAS_LOOP(size, 1)                                                                                             \
-    }                                                                                                                 \
-    static void name##_stride_2(const nas_window *window, const int8_t *x, const int8_t *weights,                     \
-                                const nas_requantise *to, int8_t *y, int16_t *ring, int32_t columns)                  \
-    {                                                                                                                 \
-        NAS_LOOP(size, 2)                                                                                             \
-    }
-
-NAS_CASE(3, depthwise_3x3)
-NAS_CASE(5, depthwise_5x5)
-NAS_CASE(7, depthwise_7x7)
+NAS_DEPTHWISE(3, nas_depthwise_3x3)
+NAS_DEPTHWISE(5, nas_depthwise_5x5)
+NAS_DEPTHWISE(7, nas_depthwise_7x7)
 
 void nas_depthwise(const nas_window *window, const int8_t *x, const int8_t *weights, const nas_requantise *to,
                    int8_t *y, void *scratch)
 {
-    typedef void loop(const nas_window *, const int8_t *, const int8_t *, const nas_requantise *, int8_t *, int16_t *,
-                      int32_t);
-    static loop *const loops[3][2] = {{depthwise_3x3_stride_1, depthwise_3x3_stride_2},
-                                      {depthwise_5x5_stride_1, depthwise_5x5_stride_2},
-                                      {depthwise_7x7_stride_1, depthwise_7x7_stride_2}};
-    const int32_t kernel = window->kernel_height, stride = window->stride;
-    const int32_t columns = NAS_ROUND_UP((window->out_width - 1) * stride + kernel, 2);
-    int16_t *const ring = (int16_t *)scratch;
-    fill_row(ring, window->in_zero, kernel * columns); /* padding at the sides stays for all channels */
-    loops[kernel / 2 - 1][stride - 1](window, x, weights, to, y, ring, columns);
+    if (window->kernel_height == 3)
+        nas_depthwise_3x3(window, x, weights, to, y, scratch);
+    else if (window->kernel_height == 5)
+        nas_depthwise_5x5(window, x, weights, to, y, scratch);
+    else
+        nas_depthwise_7x7(window, x, weights, to, y, scratch);
 }

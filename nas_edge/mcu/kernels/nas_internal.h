@@ -7,7 +7,7 @@
 
 #include "nas_kernels.h"
 
-#if !defined(NAS_PLAIN) && defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1) && defined(NAS_TRY_HELIUM)
+#if !defined(NAS_PLAIN) && defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
 #define NAS_HELIUM 1
 #include <arm_mve.h>
 #elif !defined(NAS_PLAIN) && defined(__ARM_FEATURE_DSP)

@@ -70,9 +70,16 @@ void nas_conv(const nas_window *window, const int8_t *x, const int8_t *weights, 
 void nas_pointwise(int32_t pixels, int32_t in_channels, int32_t out_channels, const int8_t *x, const int8_t *weights,
                    const nas_requantise *to, int8_t *y, void *scratch);
 
-/* Each channel alone (out_channels == in_channels), kernel_height == kernel_width. */
+/* Each channel alone (out_channels == in_channels), kernel 3 x 3, 5 x 5 or 7 x 7, stride 1 or 2. A program that calls
+ * those of the sizes it has, rather than nas_depthwise, carries no others. */
 void nas_depthwise(const nas_window *window, const int8_t *x, const int8_t *weights, const nas_requantise *to,
                    int8_t *y, void *scratch);
+void nas_depthwise_3x3(const nas_window *window, const int8_t *x, const int8_t *weights, const nas_requantise *to,
+                       int8_t *y, void *scratch);
+void nas_depthwise_5x5(const nas_window *window, const int8_t *x, const int8_t *weights, const nas_requantise *to,
+                       int8_t *y, void *scratch);
+void nas_depthwise_7x7(const nas_window *window, const int8_t *x, const int8_t *weights, const nas_requantise *to,
+                       int8_t *y, void *scratch);
 
 /* Fully connected. */
 void nas_linear(int32_t inputs, int32_t outputs, const int8_t *x, const int8_t *weights, const nas_requantise *to,
