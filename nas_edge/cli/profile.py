@@ -27,6 +27,8 @@ nas-edge profile runs/20260101-120000-local --target local
 
 nas-edge profile model.onnx --target local --json
 
+nas-edge profile model.tflite --target local
+
 nas-edge profile model.onnx --host pi@192.168.1.5"""
 
 
@@ -36,10 +38,15 @@ def register(app: typer.Typer) -> None:
 
 
 def profile(
-    subject: Annotated[Path, typer.Argument(metavar="RUN|MODEL.onnx", help="Directory of a run, or an ONNX file.")],
+    subject: Annotated[
+        Path, typer.Argument(metavar="RUN|MODEL", help="Directory of a run, or an .onnx or .tflite file.")
+    ],
     target: Annotated[str | None, typer.Option(help="Device; default: the run's, else local.")] = None,
     host: HostOption = None,
     serial: SerialOption = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="onnxruntime, litert ...; default: the target's, or the file's.")
+    ] = None,
     regime: Annotated[str, typer.Option(help="hot: back to back; cold: caches emptied between.")] = "hot",
     statistic: Annotated[
         str, typer.Option(help="What is held against the prediction: median, p90, p95, p99.")
@@ -56,7 +63,7 @@ def profile(
 
     with shown_progress() as progress:
         report = profile_flow(
-            subject, target, host=host, serial=serial, regime=regime, statistic=statistic,
+            subject, target, host=host, serial=serial, runtime=runtime, regime=regime, statistic=statistic,
             effort=chosen_effort(effort, quick, thorough), seed=seed, progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())

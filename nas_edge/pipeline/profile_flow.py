@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from nas_edge.errors import ConfigError, NasEdgeError
+from nas_edge.errors import ConfigError, FormatError, NasEdgeError
 from nas_edge.files import write_json
 from nas_edge.pipeline.running.directory import Run, load_run
 from nas_edge.pipeline.targets import Target, load_target, target_names
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nas_edge.profiling import Measurement
 
 PROFILE = "profile.json"
+_SUFFIXES = (".onnx", ".tflite")
 _MAX_MODEL_BYTES = 2**31
 _WIDE_SPREAD = 0.05  # between visits, on a machine that was called quiet
 
@@ -132,22 +133,24 @@ def profile_flow(
     *,
     host: str | None = None,
     serial: str | None = None,
+    runtime: str | None = None,
     regime: str = "hot",
     statistic: str = "median",
     effort: str = "thorough",
     seed: int = 0,
     progress: Progress = silent,
 ) -> ProfileReport:
-    """Measure a run's network, or an ONNX file, on a target. A run keeps the result as `profile.json`.
+    """Measure a run's network, or an ONNX or `.tflite` file, on a target. A run keeps the result as `profile.json`.
 
     Where the target's table was measured on this very machine, times are brought to the state in which it was quiet
     then: the figure is the one that the table, and a search that was verified, speak of.
 
     Args:
-        subject: directory of a run, or an ONNX file.
+        subject: directory of a run, or a file.
         target: by default the run's, else local.
         host: "[user@]address[:port]" of the device, over ssh, instead of what the target says.
         serial: of the device, over adb, likewise.
+        runtime: instead of the target's; a `.tflite` file is LiteRT's without being told.
         regime: "hot" or "cold".
         statistic: "median", "p90", "p95" or "p99": what is held against the prediction.
         effort: "quick", "default" or "thorough".
@@ -155,24 +158,33 @@ def profile_flow(
         progress: told how far it is.
 
     Raises:
-        ConfigError: neither a run nor a file. UnknownNameError: no such target, effort, regime, statistic.
+        ConfigError: neither a run nor a file, or not for that runtime. FormatError: a damaged file.
+        UnknownNameError: no such target, runtime, effort, regime, statistic.
         DeviceError, MeasurementError: it cannot be measured.
 
     """
     from nas_edge.pipeline.bench import open_bench, protocol_for
-    from nas_edge.pipeline.reaching import at_device
+    from nas_edge.pipeline.reaching import at_device, run_by
     from nas_edge.pipeline.tables.describing import this_machine
     from nas_edge.runtimes.model_precision import model_precision
+    from nas_edge.runtimes.tflite.loading import is_tflite, read_tflite
 
     run = None if subject.is_file() else load_run(subject)
     asked = target or (run.target if run else "local")
     if target is None and (host or serial) and asked not in target_names():
         asked = "local"  # the run's was named after such a device
     protocol = protocol_for(effort, regime, statistic, seed)
-    device = at_device(load_target(asked), host, serial)
-    bench = open_bench(device)
     model, artefact = _model_of_run(run) if run else _model_of_file(subject)
-    precision = run.precision if run else model_precision(model)
+    tflite = is_tflite(model)
+    if subject.suffix == ".tflite" and not tflite:
+        raise FormatError(f"{subject}: is no .tflite file, or a damaged one")
+    device = run_by(at_device(load_target(asked), host, serial), runtime or ("litert" if tflite else None))
+    if tflite and device.runtime != "litert":
+        raise ConfigError(
+            f"{subject}: is a .tflite file, which runtime {device.runtime!r} does not run; leave out --runtime"
+        )
+    bench = open_bench(device)
+    precision = run.precision if run else read_tflite(model).precision if tflite else model_precision(model)
     device = device.model_copy(update={"precision": precision})
     table = _table(device, regime)
     quiet_ms = bench.quiet_reference_ms(table.header) if table else None
@@ -191,10 +203,10 @@ def profile_flow(
 
 
 def _model_of_file(path: Path) -> tuple[bytes, str]:
-    if path.suffix != ".onnx":
-        raise ConfigError(f"{path}: is neither the directory of a run nor an ONNX file")
+    if path.suffix not in _SUFFIXES:
+        raise ConfigError(f"{path}: is neither the directory of a run nor an ONNX or .tflite file")
     if path.stat().st_size > _MAX_MODEL_BYTES:
-        raise ConfigError(f"{path}: is larger than the 2 GB that an ONNX file may have")
+        raise ConfigError(f"{path}: is larger than the 2 GB that a model may have")
     return path.read_bytes(), path.name
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nas_edge.runtimes.agent import AgentRuntime
 
 REACHABLE = ("local", "ssh", "adb")
-_ON_OTHERS = ("onnxruntime",)  # runtimes that the agent is handed ONNX files for
+_ON_OTHERS = ("litert", "onnxruntime")  # runtimes that the agent has
 
 
 def at_device(target: Target, host: str | None, serial: str | None) -> Target:
@@ -36,6 +36,13 @@ def at_device(target: Target, host: str | None, serial: str | None) -> Target:
     address = target.device.model_copy(update={"kind": "ssh" if host else "adb", "address": host or serial})
     name = address_slug(address.address) if target.device.kind == "local" else target.name
     return target.model_copy(update={"device": address, "name": name})
+
+
+def run_by(target: Target, runtime: str | None) -> Target:
+    """The target with another runtime, whose table is then another one; None leaves it as it is."""
+    if runtime in (None, target.runtime):
+        return target
+    return target.model_copy(update={"runtime": runtime, "table": ""})
 
 
 def open_device(address: DeviceAddress) -> Device:

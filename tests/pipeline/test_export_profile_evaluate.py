@@ -107,7 +107,7 @@ def test_an_exported_file_is_what_is_profiled(run: Path, bench: FakeBench) -> No
 
 def test_what_is_neither_a_run_nor_a_model_is_told(stand: Path, bench: FakeBench) -> None:
     Path("notes.txt").write_text("no model")
-    with pytest.raises(ConfigError, match="neither the directory of a run nor an ONNX file"):
+    with pytest.raises(ConfigError, match="neither the directory of a run nor an ONNX or .tflite file"):
         profile_flow(Path("notes.txt"))
     with pytest.raises(ConfigError, match="is not the directory of a search"):
         export_flow(Path("nowhere"))
