@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nas_edge.pipeline.targets import Target
 
 TABLES = "latency_tables"
+_PACKAGES = {"litert": "ai-edge-litert"}  # of runtimes whose package has another name
 _ANOTHER_CLASS = 32.0  # of `nearest.distance`: a GPU says nothing about a CPU's proportions
 
 
@@ -198,7 +199,7 @@ def _modelled_header(target: Target, facts: Mapping[str, Any], regime: str, sour
 
 
 def _installed_version(target: Target) -> str:
-    """Without importing the runtime, which takes longer than a search; "" where its package has another name.
+    """Without importing the runtime, which takes longer than a search; "" where it is not installed.
 
     On another machine: as it was when that was last reached.
     """
@@ -208,7 +209,7 @@ def _installed_version(target: Target) -> str:
         known = recall(target.device)
         return known.runtimes.get(target.runtime, "") if known else ""
     try:
-        return version(target.runtime)
+        return version(_PACKAGES.get(target.runtime, target.runtime))
     except PackageNotFoundError:
         return ""
 
