@@ -81,7 +81,8 @@ class Interval:
         """Without whole networks: the stated prior for the origin of the table's blocks."""
         # A prior that was fitted to whole networks has their error in the doubt about its blocks.
         fitted = bool(table.header.prior) and not table.blocks
-        return cls(None, 0.0, 0.0 if fitted else ASSUMED_LOG_ERROR[table.header.origin.kind])
+        usual = ASSUMED_LOG_ERROR[table.header.origin.kind]
+        return cls(None, 0.0, 0.0 if fitted else header_figure(table.header.assumed, "log_error", usual))
 
     @classmethod
     def calibrated(

@@ -14,6 +14,9 @@ from nas_edge.origin import Origin, OriginKind
 from nas_edge.spaces import BlockSpec, Padding, Precision
 
 
+MILLISECONDS, INSTRUCTIONS, CYCLES = UNITS = ("ms", "instructions", "cycles")
+
+
 class Role(StrEnum):
     """What a measured network is for: a hold-out network never touches a fit."""
 
@@ -102,6 +105,7 @@ class TableHeader:
         runtime, runtime_version: what ran the blocks.
         precision, threads, batch: of the runs.
         regime: "hot" or "cold". statistic: "median", "p95" ...: of every `ms`.
+        unit: of every `ms`: "ms"; "instructions" counted in an emulator; "cycles" modelled from these.
         origin: of the table as a whole; `origin.machine` is the device's slug or fingerprint.
         protocol, device, state: the measuring protocol, the device's fingerprint and its state, as plain data.
         reference_quiet_ms: quiet value of the reference kernel in that sitting; what is measured on the same machine
@@ -114,6 +118,8 @@ class TableHeader:
             deviation of the logarithm of one network's time in another sitting), `networks`, `sittings`.
         transfer: of a table carried over from another device, what the carrying did to the interval: `optimism` (by how
             much the logarithms of left-out ratios come out too small).
+        assumed: what is assumed of sums of blocks: `log_error`, the standard deviation of the logarithm of a network's
+            figure, and `source`, what that was found from. For tables without whole networks.
         sources, notes: of figures that somebody else measured, and what a user should know.
 
     """
@@ -126,6 +132,7 @@ class TableHeader:
     batch: int = 1
     regime: str = "hot"
     statistic: str = "median"
+    unit: str = MILLISECONDS
     origin: Origin = field(default_factory=lambda: Origin(OriginKind.MEASURED))
     protocol: Mapping[str, Any] = field(default_factory=dict)
     device: Mapping[str, Any] = field(default_factory=dict)
@@ -137,11 +144,14 @@ class TableHeader:
     sittings: Mapping[str, Any] = field(default_factory=dict)
     prior: Mapping[str, Any] = field(default_factory=dict)
     transfer: Mapping[str, Any] = field(default_factory=dict)
+    assumed: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_figures(reference_quiet_ms=self.reference_quiet_ms)
+        if self.unit not in UNITS:
+            raise TableError(f"unit {self.unit!r} is not known; a table's figures are {', '.join(UNITS)}")
 
     @property
     def directory_name(self) -> str:

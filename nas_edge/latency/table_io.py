@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from nas_edge.errors import ConfigError, FormatError, NasEdgeError, TableError
 from nas_edge.files import make_directory, parse_yaml, read_text, write_text, write_yaml, yaml_line
 from nas_edge.latency.prior import NetworkPrior
-from nas_edge.latency.table import BlockEntry, LatencyTable, NetworkEntry, Role, Source, TableHeader
+from nas_edge.latency.table import MILLISECONDS, BlockEntry, LatencyTable, NetworkEntry, Role, Source, TableHeader
 from nas_edge.origin import Origin, OriginKind
 from nas_edge.spaces import BlockSpec, Precision
 
@@ -27,13 +27,14 @@ _BLOCK_COLUMNS = (*_SPEC_COLUMNS, "ms", "p90_ms", "spread", "count", "energy_mj"
 _NETWORK_COLUMNS = (
     "name", "space", "num_classes", "arch", "role", "ms", "upper95_ms", "p90_ms", "spread", "count",
 )  # fmt: skip
-_HEADER_TEXTS = ("target", "runtime", "runtime_version", "regime", "statistic", "reference_kernel")
+_HEADER_TEXTS = ("target", "runtime", "runtime_version", "regime", "statistic", "unit", "reference_kernel")
 _HEADER_COUNTS = ("threads", "batch")
-_HEADER_MAPPINGS = ("protocol", "device", "state", "space", "figures", "sittings", "prior", "transfer")
+_HEADER_MAPPINGS = ("protocol", "device", "state", "space", "figures", "sittings", "prior", "transfer", "assumed")
 _HEADER_KEYS = {
     "format", *_HEADER_TEXTS, *_HEADER_COUNTS, *_HEADER_MAPPINGS, "precision", "origin", "rows", "reference_quiet_ms",
     "sources", "notes",
 }  # fmt: skip
+_COUNTED = 1e6  # whole figures from here on are counts, every digit of which is meant
 _REQUIRED_KEYS = (
     "format",
     "target",
@@ -91,6 +92,7 @@ def header_to_dict(header: TableHeader, blocks: int, networks: int) -> dict[str,
         "batch": header.batch,
         "regime": header.regime,
         "statistic": header.statistic,
+        "unit": "" if header.unit == MILLISECONDS else header.unit,
         "origin": header.origin.to_json(),
         "rows": {"blocks": blocks, "networks": networks},
         "reference_quiet_ms": header.reference_quiet_ms,
@@ -120,7 +122,9 @@ def _sort_key(block: BlockSpec) -> tuple[str, ...]:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= _COUNTED and value == int(value) else f"{value:.6g}"
 
 
 def _csv_text(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -19,6 +19,7 @@ FILES, SERIAL = "files", "serial"
 STACK_BYTES = 4096
 """Set aside for the stack. Kernels use some hundred bytes; the emulator tells how many."""
 
+_HOST_PROGRAM = "host.c"
 _COMMON = ("nas_startup.c", "nas_layers.c", "nas_ticks.c")
 _TRANSPORTS = {
     FILES: ("nas_main_files.c", "nas_semihosting.c"),
@@ -92,12 +93,17 @@ def build_firmware(
         [
             *board.core.flags, *_FLAGS, *(f"-D{define}" for define in defines),
             "-I", out, "-I", SOURCES, "-I", network, "-include", SOURCES / "nas_layers.h",
-            *sorted(network.glob("*.c")), *own, *_LINK, "-T", out / "board.ld", "-o", elf,
+            *_sources(network), *own, *_LINK, "-T", out / "board.ld", "-o", elf,
         ],
     )  # fmt: skip
     if done.returncode:
         raise ExportError(_failure(board, done.stderr))
     return Firmware(board, elf, *_sizes(elf, stack_bytes), stack_bytes)
+
+
+def _sources(network: Path) -> list[Path]:
+    """The network's C files, without the program for this machine that lies among them."""
+    return [path for path in sorted(network.glob("*.c")) if path.name != _HOST_PROGRAM]
 
 
 def board_header(board: Board, silicon: bool = False) -> str:
