@@ -15,8 +15,8 @@
  * Biases and multipliers have a multiple of 4 entries (what is beyond the last output is not used). Weights and
  * scratch are aligned to 4 bytes, activations need no alignment.
  *
- * In place: nas_add (y may be a or b), nas_depthwise (y may be x), nas_pointwise (y may be x if out_channels <=
- * in_channels). Scratch holds nothing between calls.
+ * In place: nas_add (y may be a or b), nas_depthwise (y may be x if the output is neither higher nor wider than the
+ * input), nas_pointwise (y may be x if out_channels <= in_channels). Scratch holds nothing between calls.
  */
 #ifndef NAS_KERNELS_H
 #define NAS_KERNELS_H
