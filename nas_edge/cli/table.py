@@ -58,6 +58,10 @@ def measure(
     statistic: Annotated[str, typer.Option(help="median, p90, p95 or p99 of the runs.")] = "median",
     networks: Annotated[int, typer.Option(min=2, max=200, help="Whole networks to calibrate on, each space.")] = 40,
     holdout: Annotated[int, typer.Option(min=0, max=200, help="Whole networks to check on, each space.")] = 20,
+    probes: Annotated[
+        int | None,
+        typer.Option(min=0, max=2000, help="Blocks of other widths and inputs; default: 320, none with --quick."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume/--anew", help="Go on where a killed measurement was.")] = True,
     append: Annotated[bool, typer.Option("--append", help="Add to the table that is there.")] = False,
     out: Annotated[Path | None, typer.Option(help="Directory of tables; default: latency_tables.")] = None,
@@ -76,7 +80,7 @@ def measure(
         report = measure_command(
             target, spaces, host=host, serial=serial, precision=precision, out=out,
             effort=chosen_effort(effort, quick, thorough), regime=regime, statistic=statistic, calibration=networks,
-            holdout=holdout, resume=resume, append=append, seed=seed, progress=progress,
+            holdout=holdout, probes=probes, resume=resume, append=append, seed=seed, progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

@@ -27,7 +27,7 @@ _BIG_WEIGHTS = 2.0**20
 
 
 def features(blocks: Sequence[BlockSpec]) -> Floats:
-    """Launches, then work in millions (of MACs, elements or bytes): float64 [n, 26], none negative."""
+    """Launches, then work in millions (of MACs, elements or bytes): float64 [n, 29], none negative."""
     return np.array([_features(block) for block in blocks], np.float64).reshape(len(blocks), -1)
 
 
@@ -44,6 +44,7 @@ def _features(block: BlockSpec) -> tuple[float, ...]:
             *(block.weight_bytes / 1e6, 0, 0, 0),
             *(macs * (_padded(outside, tile) / outside - 1) for tile in _TILES),
             *_misses(block),
+            *(0, 0, macs * (block.in_channels % _VECTOR) / block.in_channels),
         )
     expand = inside * block.in_channels * mid / 1e6 if block.expands else 0.0
     depthwise, project = outside * mid * kernel**2 / 1e6, outside * mid * block.out_channels / 1e6
@@ -61,7 +62,19 @@ def _features(block: BlockSpec) -> tuple[float, ...]:
             for tile in _TILES
         ),
         *_misses(block),
+        *_ragged(block),
     )
+
+
+def _ragged(block: BlockSpec) -> tuple[float, ...]:
+    """What is left over of a vector of channels: kernels for 8 bits do it one by one, at many times the price.
+
+    Multiply-adds of the depthwise convolution, elements that are read and written, multiply-adds of the expansion.
+    """
+    inside, outside = block.height * block.width, block.out_height * block.out_width
+    rest, mid = block.mid_channels % _VECTOR, block.mid_channels
+    expand = inside * mid * (block.in_channels % _VECTOR) / 1e6 if block.expands else 0.0
+    return outside * rest * block.kernel**2 / 1e6, (inside + outside) * rest / 1e6, expand
 
 
 def _misses(block: BlockSpec) -> tuple[float, ...]:

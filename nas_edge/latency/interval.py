@@ -42,6 +42,17 @@ ASSUMED_SITTING_LOG_ERROR = 0.05
 The same networks, timed hours apart on a shared virtual machine under this protocol, shifted by 2 to 9 % as a whole.
 """
 
+ASSUMED_BESIDE_REFERENCE = 0.025
+"""The same where times are brought to one quiet value of a reference kernel: six such pairs, of 120 networks each and
+minutes to hours apart on that machine, differed by 0.5 to 1.5 % (root mean square), by 0.1 to 0.5 % as a whole.
+"""
+
+
+def assumed_sitting_log_error(header: TableHeader | None) -> float:
+    """Of a table that does not state its own."""
+    beside = header is not None and header.reference_kernel and header.reference_quiet_ms
+    return ASSUMED_BESIDE_REFERENCE if beside else ASSUMED_SITTING_LOG_ERROR
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -99,7 +110,8 @@ class Interval:
         """For a prediction about another sitting than the table's; see `TableHeader.sittings`."""
         if self.calibration is None:
             return self  # what is assumed of other tables was found in other sittings
-        return replace(self, sitting_log_error=header_figure(header.sittings, "log_error", ASSUMED_SITTING_LOG_ERROR))
+        assumed = assumed_sitting_log_error(header)
+        return replace(self, sitting_log_error=header_figure(header.sittings, "log_error", assumed))
 
     @property
     def name(self) -> str:

@@ -6,13 +6,14 @@ the first by the median ratio of the blocks that both measured, before figures a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
 from nas_edge.errors import TableError
 from nas_edge.latency.diff import header_differences, network_identity
+from nas_edge.latency.drift import compared
 from nas_edge.latency.suspicious import describe_block
 from nas_edge.latency.table import BlockEntry, LatencyTable, NetworkEntry, Role, TableHeader, canonical
 from nas_edge.spaces import BlockSpec
@@ -94,7 +95,7 @@ def merge_tables(first: LatencyTable, second: LatencyTable, conflict: float = 0.
                  if max(a.ms, b.ms / drift) > (1 + conflict) * min(a.ms, b.ms / drift)]  # fmt: skip
     conflicts.sort(key=lambda item: -max(item[1] / item[2], item[2] / item[1]))
     networks = _networks(first.networks, second.networks, drift)
-    table = LatencyTable(_header(first.header, second.header, drift), blocks, networks)
+    table = LatencyTable(_header(first.header, second.header, drift, compared(first, second)), blocks, networks)
     return Merge(table, len(pairs), drift, tuple(conflicts))
 
 
@@ -155,7 +156,7 @@ def _weighed_networks(a: NetworkEntry, b: NetworkEntry) -> NetworkEntry:
     )  # fmt: skip
 
 
-def _header(first: TableHeader, second: TableHeader, drift: float) -> TableHeader:
+def _header(first: TableHeader, second: TableHeader, drift: float, sittings: Mapping[str, Any]) -> TableHeader:
     dates = (first.origin.date or "no date", second.origin.date or "no date")
     note = (
         f"Merged from two sittings ({dates[0]}, {dates[1]}); the second took {100 * abs(drift - 1):.1f} % "
@@ -168,6 +169,7 @@ def _header(first: TableHeader, second: TableHeader, drift: float) -> TableHeade
         first,
         origin=replace(first.origin, date=max(first.origin.date, second.origin.date)),
         space=space,
+        sittings=sittings,
         figures={},  # of another table: `check` computes them anew
         sources=tuple(dict.fromkeys((*first.sources, *second.sources))),
         notes=tuple(dict.fromkeys((*first.notes, *second.notes, note))),

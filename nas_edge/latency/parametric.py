@@ -61,7 +61,7 @@ class WorkModel:
     """Launches and work, added or overlapped.
 
     Attributes:
-        weights: ms for each unit of each feature, float64 [26], none negative.
+        weights: ms for each unit of each feature, float64 [29], none negative.
         overlapped: the greater of launches and work, rather than their sum.
         log_error: root mean square of log(measured / predicted) on input sizes left out of the fit.
         rows: blocks fitted to.
@@ -74,7 +74,7 @@ class WorkModel:
     rows: int
 
     def predict(self, design: Floats) -> Floats:
-        """Milliseconds, float64 [n], of features [n, 26]."""
+        """Milliseconds, float64 [n], of features [n, 29]."""
         if not self.overlapped:
             summed: Floats = design @ self.weights
             return summed

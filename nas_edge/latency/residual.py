@@ -25,7 +25,7 @@ _NOISE = 0.05  # of a row's own variance: what measuring it again would change
 _SIDE, _CHANNELS = 1.5, 2.0  # log units over which correlation falls by e
 _FIELDS = (
     ("kernel", 0.25), ("stride", 0.35), ("se", 0.35), ("activation", 0.15), ("residual", 0.15), ("expands", 0.5),
-    ("norm", 0.25), ("kind", 1.5),
+    ("norm", 0.25), ("kind", 1.5), ("ragged_mid", 0.3), ("ragged_in", 0.1),
 )  # fmt: skip
 _BEYOND = 0.15  # log error for each unit of distance from the nearest row: what no neighbour tells
 _CHUNK = 256
@@ -55,14 +55,14 @@ class ResidualModel:
         Leaving whole folds out (input sides, say) tests what will be asked; single rows have twins beside them.
         """
         mean = float(np.median(logs))
-        field = cls(_places(blocks), logs - mean, mean, 1.0)
+        field = cls(places(blocks), logs - mean, mean, 1.0)
         return cls(field.places, field.logs, mean, field._scale(folds))
 
     def predict(self, blocks: Sequence[BlockSpec]) -> tuple[Floats, Floats]:
         """(log correction, its standard deviation), float64 [n] each."""
         if not blocks:
             return np.zeros(0), np.zeros(0)
-        correction, variance, beyond = self._krige(_places(blocks), np.arange(len(self.logs)))
+        correction, variance, beyond = self._krige(places(blocks), np.arange(len(self.logs)))
         return self.mean + correction, np.hypot(self.scale * np.sqrt(variance), beyond)
 
     def _scale(self, folds: NDArray[np.int64]) -> float:
@@ -101,7 +101,8 @@ class ResidualModel:
         return corrections, variances, beyond
 
 
-def _places(blocks: Sequence[BlockSpec]) -> Floats:
+def places(blocks: Sequence[BlockSpec]) -> Floats:
+    """Where blocks lie, float64 [n, columns]: distance is the sum of absolute differences."""
     kinds = list(Kind)
 
     def place(block: BlockSpec) -> tuple[float, ...]:
@@ -109,14 +110,14 @@ def _places(blocks: Sequence[BlockSpec]) -> Floats:
         channels = np.log([block.in_channels, block.mid_channels, block.out_channels]) / _CHANNELS
         return (sides, *channels, *_categories(block, kinds))
 
-    return np.array([place(block) for block in blocks], np.float64)
+    return np.array([place(block) for block in blocks], np.float64).reshape(len(blocks), -1)
 
 
 def _categories(block: BlockSpec, kinds: Sequence[Kind]) -> list[float]:
     """Columns whose absolute differences sum to a field's weight where two blocks differ, to 0 where they do not."""
     columns: list[float] = []
     for name, weight in _FIELDS:
-        value = getattr(block, name)
+        value = getattr(block, name) if name not in _RAGGED else getattr(block, _RAGGED[name]) % _VECTOR > 0
         if isinstance(value, bool):
             columns.append(weight * value)
             continue
@@ -124,6 +125,10 @@ def _categories(block: BlockSpec, kinds: Sequence[Kind]) -> list[float]:
         columns += [0.5 * weight * (value == one) for one in values]
     return columns
 
+
+_VECTOR = 16
+_RAGGED = {"ragged_mid": "mid_channels", "ragged_in": "in_channels"}
+"""Channels that fill no vector, which some kernels do at another pace."""
 
 _VALUES: dict[str, tuple[object, ...]] = {
     "kernel": (1, 3, 5, 7),

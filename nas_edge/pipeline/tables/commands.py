@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import SpaceError
+from nas_edge.latency.probes import PROBES
 from nas_edge.pipeline.bundle import EMBEDDED, load_bundle
 from nas_edge.pipeline.tables.finding import load_table_for, table_path
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import SearchSpace
 from nas_edge.units import format_duration
+
+_PROBED = ("onnxruntime", "litert")  # runtimes of computers and phones
 
 if TYPE_CHECKING:
     from nas_edge.latency import LatencyTable
@@ -81,12 +84,16 @@ def measure_command(
     statistic: str = "median",
     calibration: int = 40,
     holdout: int = 20,
+    probes: int | None = None,
     resume: bool = True,
     append: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> TableReport:
     """Measure a table on a target's device, or the one that `host` or `serial` names, and write it: `measure_table`.
+
+    `probes` are by default as many as a minute or two of measuring allows: none where it is to be quick, and none on
+    devices whose memory they would not fit into.
 
     Raises:
         DeviceError: the device cannot be reached. MeasurementError: it cannot be measured.
@@ -99,13 +106,16 @@ def measure_command(
 
     asked = load_target(target)
     found = at_device(asked, host, serial)
+    if probes is None:
+        probes = PROBES if effort != "quick" and found.runtime in _PROBED else 0
     bench = open_bench(found)
     try:
         measured = measure_table(
             spaces, out=out, target="" if asked.device.kind == "local" else found.name, runtime=found.runtime,
             precision=precision or found.precision, threads=found.threads,
             protocol=protocol_for(effort, regime, statistic, seed), calibration=calibration, holdout=holdout,
-            resume=resume, append=append, seed=seed, device=bench.device, engine=bench.runtime, progress=progress,
+            probes=probes, resume=resume, append=append, seed=seed, device=bench.device, engine=bench.runtime,
+            progress=progress,
         )  # fmt: skip
     finally:
         bench.close()

@@ -112,12 +112,14 @@ def _short(value: object) -> str:
 
 
 def _with_holdout(table: LatencyTable) -> LatencyTable:
-    """With the error on the held-out networks in the header, where its space is known."""
+    """With the errors on the held-out networks in the header, of each of its spaces that is known."""
     from nas_edge.latency.check import holdout_error
 
-    name, classes = table.header.space.get("name"), table.header.space.get("num_classes")
-    if name not in preset_names() or not classes:
-        return table
-    error = holdout_error(table, SearchSpace.named(str(name)), int(classes))
-    figures: dict[str, Any] = {} if error is None else {"holdout": error.to_json()}
-    return table.with_figures(figures)
+    errors: dict[str, Any] = {}
+    for about in (table.header.space, *table.header.space.get("also", ())):
+        name, classes = about.get("name"), about.get("num_classes")
+        if name in preset_names() and classes:
+            error = holdout_error(table, SearchSpace.named(str(name)), int(classes))
+            errors |= {} if error is None else {str(name): error.to_json()}
+    figures: dict[str, Any] = {"holdout": next(iter(errors.values()))} if errors else {}
+    return table.with_figures(figures | ({"holdout_by_space": errors} if len(errors) > 1 else {}))

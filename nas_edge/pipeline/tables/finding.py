@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nas_edge.pipeline.targets import Target
 
 TABLES = "latency_tables"
+_CLASSES = {"tensorrt": "gpu", "torch-cuda": "gpu", "mcu": "mcu", "litert": "mobile-cpu"}
+"""Of devices by runtime, where nothing else is known; ONNX Runtime is at home on phones and servers."""
 _PACKAGES = {"litert": "ai-edge-litert"}  # of runtimes whose package has another name
 _ANOTHER_CLASS = 32.0  # of `nearest.distance`: a GPU says nothing about a CPU's proportions
 
@@ -85,12 +87,14 @@ def all_tables() -> tuple[Path, ...]:
 def nearest_table(wanted: Wanted) -> Path | None:
     """The table at hand to start from for a device without one; None where all are of another class of device."""
     headers: dict[Path, TableHeader] = {}
+    sizes: dict[Path, int] = {}
     for path in all_tables():
         with contextlib.suppress(NasEdgeError):  # another device's damaged table is not this device's trouble
             header, rows = read_header(path / HEADER_FILE)
             if rows["blocks"]:  # a prior made of networks is its own device's alone
-                headers[path] = header
-    closest = nearest(headers, wanted)
+                headers[path], sizes[path] = header, rows["blocks"]
+    # Of tables that are equally like the device the one that knows more blocks: the first of equals is taken.
+    closest = nearest({path: headers[path] for path in sorted(headers, key=lambda path: -sizes[path])}, wanted)
     return closest if closest is not None and distance(headers[closest], wanted) < _ANOTHER_CLASS else None
 
 
@@ -128,7 +132,7 @@ def table_path(name: str) -> Path:
 
 def device_facts(target: Target) -> dict[str, Any]:
     """What is known of a target's device without asking it: the fingerprint of this machine or of one that was reached
-    before, or its class alone.
+    before, what the table that it names says, or its class alone.
     """
     if target.device.kind == "local":
         from nas_edge.devices.fingerprint import local_fingerprint
@@ -136,11 +140,12 @@ def device_facts(target: Target) -> dict[str, Any]:
         return facts_of(local_fingerprint())
     if (known := recall(target.device)) is not None:
         return facts_of(known.fingerprint)
-    if target.runtime in ("tensorrt", "torch-cuda"):
-        return {"class": "gpu"}
-    if target.runtime == "mcu":
-        return {"class": "mcu"}
-    return {"class": "mobile-cpu"}
+    for path in resources.candidates(f"{TABLES}/{target.table}") if target.table else ():
+        with contextlib.suppress(NasEdgeError):  # a damaged table is told when it is read
+            return {"class": device_class(read_header(path / HEADER_FILE)[0].device)}
+    if target.runtime in _CLASSES:
+        return {"class": _CLASSES[target.runtime]}
+    return {"class": "mobile-cpu" if target.device.kind == "adb" else "cpu"}
 
 
 def facts_of(fingerprint: DeviceFingerprint) -> dict[str, Any]:

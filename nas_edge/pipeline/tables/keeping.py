@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nas_edge.errors import ArchitectureError, NasEdgeError
 from nas_edge.latency import LatencyPredictor, LatencyTable, NetworkEntry, TableHeader, read_table, write_table
+from nas_edge.latency.drift import FEWEST_NETWORKS, pooled, sitting_drift
 from nas_edge.latency.table import Role, directory_name
 from nas_edge.latency.table_io import HEADER_FILE
+from nas_edge.origin import OriginKind
 from nas_edge.resources import cache_directory
 from nas_edge.spaces import Population, SearchSpace
 
@@ -71,6 +73,7 @@ def improved(predictor: LatencyPredictor, machine: str) -> tuple[LatencyPredicto
         scale = quiet_ms / kept.header.reference_quiet_ms
         new = [replace(network, ms=scale * network.ms) for network in kept.networks if _identity(network) not in own]
         table = predictor.table.with_networks(new)
+        table = replace(table, header=replace(header, sittings=pooled(header, kept.header.sittings)))
         return LatencyPredictor.of(table, predictor.space, predictor.num_classes), path
     if len(rows) < _ENOUGH:
         return predictor, None
@@ -115,16 +118,20 @@ def keep(
     quiet_ms = header.quiet_reference_ms(machine, first.reference_kernel) if old is None else None
     quiet_ms = quiet_ms or (old.header.reference_quiet_ms if old else None) or first.reference_quiet_ms
     known = {} if old is None else {_identity(network): network for network in old.networks}
-    for row, one in good:
-        entry = _entry(space, num_classes, row, one, quiet_ms / one.reference_quiet_ms)
-        known.pop(_identity(entry), None)
-        known[_identity(entry)] = entry
+    fresh = {
+        _identity(entry): entry
+        for entry in (_entry(space, num_classes, row, one, quiet_ms / one.reference_quiet_ms) for row, one in good)
+    }
+    sittings = _drift(header, old, known, fresh)
+    for identity, entry in fresh.items():
+        known.pop(identity, None)
+        known[identity] = entry
     latest = list(known.values())[-MOST:]
     named = tuple(replace(network, name=f"measured-{number:03d}") for number, network in enumerate(latest, 1))
     described = replace(
         header, origin=first.origin, device=first.device.to_json(), protocol=first.protocol.to_json(),
         state=first.state.to_json(), reference_quiet_ms=quiet_ms, reference_kernel=first.reference_kernel, figures={},
-        space={}, prior={}, sittings={}, transfer={}, sources=(), notes=("networks that searches measured",),
+        space={}, prior={}, sittings=sittings, transfer={}, sources=(), notes=("networks that searches measured",),
     )  # fmt: skip
     try:
         write_table(LatencyTable(described, {}, named), kept_path(header, machine))
@@ -137,10 +144,26 @@ def _usable(header: TableHeader, measurement: Measurement) -> bool:
     off = float(np.median([abs(visit.reference_ratio - 1) for visit in measurement.used_visits]))
     return (
         off <= _FAR
+        and measurement.origin.kind is OriginKind.MEASURED  # an emulator's times stand for no device
         and measurement.runtime == header.runtime
         and measurement.reference_quiet_ms > 0
         and str(measurement.protocol.statistic) == header.statistic
     )
+
+
+def _drift(
+    header: TableHeader,
+    old: LatencyTable | None,
+    known: Mapping[str, NetworkEntry],
+    fresh: Mapping[str, NetworkEntry],
+) -> Mapping[str, Any]:
+    """How sittings differ on the machine, by networks that were measured before."""
+    earlier = old.header.sittings if old is not None else {}
+    again = known.keys() & fresh.keys()
+    if len(again) < FEWEST_NETWORKS:
+        return earlier
+    times = [{name: table[name].ms for name in again} for table in (known, fresh)]
+    return sitting_drift(times, header, [earlier])
 
 
 def _read(header: TableHeader, machine: str) -> LatencyTable | None:

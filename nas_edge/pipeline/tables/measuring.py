@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas_edge import resources
 from nas_edge.errors import MeasurementError, NasEdgeError, SpaceError, TableError
 from nas_edge.latency import LatencyTable, NetworkEntry, TableHeader, read_table, table_directory, write_table
+from nas_edge.latency.drift import compared
 from nas_edge.latency.nearest import Wanted, transfer
 from nas_edge.latency.table import BlockEntry
 from nas_edge.latency.table_io import HEADER_FILE
@@ -74,6 +76,7 @@ def measure_table(
     protocol: Protocol | None = None,
     calibration: int = 40,
     holdout: int = 20,
+    probes: int = 0,
     resume: bool = True,
     append: bool = False,
     seed: int = 0,
@@ -100,6 +103,7 @@ def measure_table(
         protocol: `Protocol.default()` by default.
         calibration: whole networks of each space that the predictor is calibrated on.
         holdout: whole networks of each space that its error is computed from.
+        probes: blocks beyond the spaces, by which networks of other widths and inputs are priced.
         resume: go on with a journal that is there; otherwise begin anew.
         append: to the table that is there, measured on this device; otherwise it is replaced.
         seed: of the choice of networks and of all weights.
@@ -138,10 +142,11 @@ def measure_table(
     )
     directory = make_directory(table_directory(out or Path(TABLES), header))
     there = _table_to_append_to(directory, fingerprint.machine) if append else None
+    earlier = there or _earlier_sitting(directory, header, fingerprint.machine)
     journal = directory / JOURNAL
     if not resume:
         journal.unlink(missing_ok=True)
-    plan = plan_work(spaces, header.precision, calibration, holdout, seed, there)
+    plan = plan_work(spaces, header.precision, calibration, holdout, seed, there, probes)
     found = measure_many(
         list(plan.items(seed, progress)), engine, device, protocol, precision, threads, journal, progress,
         reference=reference, reference_quiet_ms=_quiet_ms(there, fingerprint.machine, reference, engine),
@@ -160,6 +165,8 @@ def measure_table(
         {block: _block_entry(found[name]) for name, block in plan.blocks.items()},
         tuple(_network_entry(found[work.name], work) for work in plan.networks),
     )
+    if earlier is not None:
+        table = replace(table, header=replace(table.header, sittings=compared(earlier, table)))
     merged = _joined(there, table) if there is not None else None
     table = table if merged is None else merged.table
     table, reports = _checked(table, spaces, found)
@@ -217,6 +224,20 @@ def _table_to_append_to(directory: Path, machine: str) -> LatencyTable:
             "measure into another directory (--out)"
         )
     return table
+
+
+def _earlier_sitting(directory: Path, header: TableHeader, machine: str) -> LatencyTable | None:
+    """A table of this very device that was measured alike: where the new one goes, or else among the tables at hand."""
+    others = resources.candidates(f"{TABLES}/{header.target}/{header.directory_name}")
+    for path in (directory, *others):
+        try:
+            table = read_table(path) if (path / HEADER_FILE).is_file() else None
+        except NasEdgeError:
+            continue  # it is about to be replaced, or is another's
+        if table is not None and table.header.origin.machine == machine:
+            same = ("runtime_version", "statistic", "batch")
+            return table if all(getattr(table.header, key) == getattr(header, key) for key in same) else None
+    return None
 
 
 def _joined(there: LatencyTable, fresh: LatencyTable) -> Merge:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.latency.plan import distinct_blocks, plan_networks
+from nas_edge.latency.probes import probe_blocks
 from nas_edge.latency.table import LatencyTable, Role
 from nas_edge.progress import Progress
 from nas_edge.spaces import BlockSpec, Precision, SearchSpace
@@ -77,8 +78,9 @@ def plan_work(
     holdout: int,
     seed: int,
     earlier: LatencyTable | None = None,
+    probes: int = 0,
 ) -> WorkPlan:
-    """Blocks of all spaces, each once, and `calibration` and `holdout` networks of each.
+    """Blocks of all spaces, each once, `probes` blocks beyond them, and `calibration` and `holdout` networks of each.
 
     With an `earlier` table its blocks are left out, but for some from the quickest to the slowest, as anchors, and
     names of its networks are not used again.
@@ -86,6 +88,7 @@ def plan_work(
     blocks = dict.fromkeys(
         block for space, classes in spaces for block in distinct_blocks(space, classes, precision=precision)
     )
+    blocks |= dict.fromkeys(probe_blocks(tuple(blocks), probes, precision)) if probes else {}
     taken: set[str] = set()
     if earlier is not None:
         taken = {network.name for network in earlier.networks}

@@ -98,6 +98,25 @@ def test_without_a_table_the_nearest_of_the_same_class_stands_in(home: Path) -> 
     assert (prediction.exact_share == 0).all()
 
 
+def test_of_equally_like_tables_the_one_that_knows_more_blocks_stands_in(home: Path) -> None:
+    few = put(home, "a-phone/unstated-fp32", target="a-phone", runtime="unstated", device={"class": "mobile-cpu"})
+    many = replace(few, header=replace(few.header, target="z-phone"), blocks=make_table(LITE0, 6).blocks)
+    write_table(
+        replace(few, blocks=dict(list(many.blocks.items())[:20])), home / "latency_tables/a-phone/unstated-fp32"
+    )
+    write_table(many, home / "latency_tables/z-phone/unstated-fp32")
+    found = load_table_for(target("mine", "adb", "onnxruntime"))
+    assert "z-phone" in found.notes[0]
+
+
+def test_a_device_is_of_the_class_of_its_table_or_else_of_the_way_it_is_reached(home: Path) -> None:
+    put(home, "desktop/unstated-fp32", target="desktop", runtime="unstated", device={"class": "cpu"})
+    assert device_facts(target("pc", "none", table="desktop/unstated-fp32")) == {"class": "cpu"}
+    assert device_facts(target("phone", "adb")) == {"class": "mobile-cpu"}
+    assert device_facts(target("server", "none")) == {"class": "cpu"}
+    assert device_facts(target("board", "none", "tensorrt")) == {"class": "gpu"}
+
+
 @pytest.mark.parametrize(
     ("runtime", "kind", "expected"),
     [("onnxruntime", "local", "cpu"), ("tensorrt", "none", "gpu"), ("mcu", "none", "mcu"), ("litert", "adb", "mobile")],

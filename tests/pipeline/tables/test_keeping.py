@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas_edge.latency import LatencyPredictor
+from nas_edge.latency import LatencyPredictor, read_table
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.seeded import seeded_model
@@ -69,6 +69,23 @@ def test_times_are_kept_at_one_quiet_value_of_the_reference_kernel(predictor, ti
     keep(predictor.table.header, tiny_space, 3, rows, [replace(one, reference_kernel="k") for one in slow])
     better, _ = improved(predictor, machine)
     assert better.extra[1] == pytest.approx([one.median_ms for one in taken], rel=1e-6)
+
+
+def test_networks_measured_again_say_how_far_sittings_differ(predictor, tiny_space: SearchSpace) -> None:
+    rows = list(tiny_space.sample(6, np.random.default_rng(4)))
+    for factor in (1.0, 1.1):
+        taken = measured(tiny_space, rows, factor)
+        keep(predictor.table.header, tiny_space, 3, rows, taken)
+    kept = read_table(kept_path(predictor.table.header, taken[0].origin.machine))
+    assert kept.header.sittings["shift_percent"] == pytest.approx(10, abs=0.1)
+    assert kept.header.sittings["pairs"] == 1
+
+
+def test_an_emulator_s_times_are_not_kept(predictor, tiny_space: SearchSpace) -> None:
+    rows = list(tiny_space.sample(3, np.random.default_rng(5)))
+    taken = [replace(one, device=replace(one.device, emulator="qemu")) for one in measured(tiny_space, rows, 1.0)]
+    keep(predictor.table.header, tiny_space, 3, rows, taken)
+    assert not kept_path(predictor.table.header, taken[0].origin.machine).exists()
 
 
 def test_a_damaged_cache_stands_in_nobodys_way(predictor, tiny_space: SearchSpace) -> None:

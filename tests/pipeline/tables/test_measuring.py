@@ -119,6 +119,25 @@ def test_two_spaces_are_measured_in_one_sitting_and_a_third_is_appended(
     assert check_table(table, space, 5).coverage == check_table(table, small, 10).coverage == 1
 
 
+def test_a_second_sitting_says_how_far_it_differs_from_the_first(space: SearchSpace, tmp_path: Path) -> None:
+    options = {"out": tmp_path, "target": "here", "protocol": FAST, "calibration": 3, "holdout": 0}
+    first = measure_table([(space, 5)], **options)  # type: ignore[arg-type]
+    assert first.table.header.sittings == {}
+    second = measure_table([(space, 5)], **options)  # type: ignore[arg-type]
+    found = read_table(second.path).header.sittings
+    assert (found["networks"], found["sittings"], found["pairs"]) == (3, 2, 1)
+    assert 0 < found["log_error"] < 1
+    third = measure_table([(space, 5)], **options)  # type: ignore[arg-type]
+    assert third.table.header.sittings["pairs"] == 2
+
+
+def test_probes_are_measured_beside_the_blocks_of_the_space(space: SearchSpace, tmp_path: Path) -> None:
+    made = measure_table([(space, 5)], out=tmp_path, target="here", protocol=FAST, calibration=3, holdout=0, probes=8)
+    bare = measure_table([(space, 5)], out=tmp_path / "bare", target="here", protocol=FAST, calibration=3, holdout=0)
+    assert len(made.table.blocks) == len(bare.table.blocks) + 8
+    assert made.report.coverage == 1
+
+
 def test_nothing_is_appended_to_a_table_of_another_machine_or_to_none(space: SearchSpace, tmp_path: Path) -> None:
     options = {"out": tmp_path, "target": "here", "calibration": 2, "holdout": 0, "protocol": FAST}
     with pytest.raises(TableError, match="no table to append to"):
