@@ -19,6 +19,7 @@ FINGERPRINT_FILES = (
     "/etc/os-release",
     "/etc/machine-id",
     "/proc/sys/kernel/osrelease",
+    f"{_CPUS}/present",
     f"{_CPUS}/cpu0/cache/index*/size",
 )
 STATE_FILES = (
@@ -27,6 +28,9 @@ STATE_FILES = (
     f"{_CPUS}/cpu0/cpufreq/scaling_governor",
     f"{_CPUS}/cpu[0-9]*/cpufreq/scaling_cur_freq",
     "/sys/class/thermal/thermal_zone*/temp",
+    "/sys/class/devfreq/*.g*/cur_freq",  # of a Jetson's GPU: 57000000.gpu, 17000000.gp10b, .gv11b, .ga10b
+    "/sys/class/devfreq/*.g*/min_freq",
+    "/sys/class/devfreq/*.g*/max_freq",
 )
 POWER_TOOLS = {"nvpmodel -q": ("nvpmodel", "-q"), "vcgencmd get_throttled": ("vcgencmd", "get_throttled")}
 _HEADING = re.compile(r"^==> (.+)$", re.MULTILINE)

@@ -7,7 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
 from typing import Any
 
@@ -31,7 +31,7 @@ class DeviceFingerprint:
     Attributes:
         cpu: model name.
         vendor, family, model, stepping: of the CPU as its maker counts them (ARM: implementer, part, variant).
-        cores: logical CPUs that may be used.
+        cores: logical CPUs, whether this process may use them or not.
         memory_bytes: main memory.
         cache_bytes: largest cache level.
         os, kernel: operating system and its kernel's release.
@@ -99,9 +99,8 @@ def local_fingerprint() -> DeviceFingerprint:
     """Of the machine at hand, read from /proc and /sys where there are such; never fails."""
     texts = {"uname -srm": f"{platform.system()} {platform.release()} {platform.machine()}"}
     found = build_fingerprint(texts | read_local(FINGERPRINT_FILES))
-    if found.cores == usable_cores():
-        return found
-    return DeviceFingerprint(**{**asdict(found), "cores": usable_cores()})  # systems without /proc
+    count = os.cpu_count() or 1
+    return found if found.cores >= count else replace(found, cores=count)  # systems without /proc
 
 
 def build_fingerprint(texts: Mapping[str, str]) -> DeviceFingerprint:
@@ -118,7 +117,7 @@ def build_fingerprint(texts: Mapping[str, str]) -> DeviceFingerprint:
         family=_number(info.get("cpu family") or info.get("CPU architecture", "")),
         model=_number(info.get("model") or info.get("CPU part", "")),
         stepping=_number(info.get("stepping") or info.get("CPU revision", "")),
-        cores=_cores(texts.get("/proc/self/status", ""), listed),
+        cores=_cores(texts, listed),
         memory_bytes=_memory_bytes(texts.get("/proc/meminfo", "")),
         cache_bytes=_cache_bytes(matching(texts, "/sys/devices/system/cpu/cpu0/cache/", "/size")),
         os=_os_name(texts) or f"{system} {release}".strip(),
@@ -127,11 +126,6 @@ def build_fingerprint(texts: Mapping[str, str]) -> DeviceFingerprint:
         machine_id=_machine_id(texts.get("/etc/machine-id", "") or texts.get("getprop ro.serialno", "")),
         emulator=_emulator(architecture, vendor, listed, board),
     )
-
-
-def usable_cores() -> int:
-    """Logical CPUs that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def platform_name(architecture: str) -> str:
@@ -160,12 +154,19 @@ def _number(text: str) -> int:
         return 0
 
 
-def _cores(status: str, cpuinfo: str) -> int:
-    allowed = re.search(r"^Cpus_allowed_list:\s*([\d,-]+)", status, re.MULTILINE)
-    if allowed:
-        ends = [part.partition("-") for part in allowed[1].split(",") if part]
-        return max(1, sum(int(last or first) - int(first) + 1 for first, _, last in ends))
-    return max(1, len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE)))
+def _cores(texts: Mapping[str, str], cpuinfo: str) -> int:
+    """All CPUs of the machine: each source may show some of them only (a mask of taskset, big cores that sleep)."""
+    allowed = re.search(r"^Cpus_allowed_list:\s*([\d,-]+)", texts.get("/proc/self/status", ""), re.MULTILINE)
+    lists = [allowed[1] if allowed else "", texts.get("/sys/devices/system/cpu/present", "")]
+    return max(1, len(re.findall(r"^processor\s*:", cpuinfo, re.MULTILINE)), *(_listed(text) for text in lists))
+
+
+def _listed(cpus: str) -> int:
+    """ "0-3,6,7" -> 6; 0 for what is no such list."""
+    if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", cpus):
+        return 0
+    ends = [part.partition("-") for part in cpus.split(",")]
+    return sum(int(last or first) - int(first) + 1 for first, _, last in ends)
 
 
 def _memory_bytes(meminfo: str) -> int:

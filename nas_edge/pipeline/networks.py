@@ -13,6 +13,7 @@ from nas_edge.spaces import Population, Precision
 if TYPE_CHECKING:
     from nas_edge.data import Dataset, Preprocess
     from nas_edge.progress import Progress
+    from nas_edge.spaces.onnx_quantise import QdqForm
     from nas_edge.supernet.static import StaticNet
     from nas_edge.training.evaluate import Evaluator, View
 
@@ -97,8 +98,10 @@ def subnet_of_run(run: Run) -> tuple[StaticNet, Bundle, Population]:
     return net.eval(), bundle, arch
 
 
-def deployed_model(net: StaticNet, bundle: Bundle, precision: str) -> bytes:
+def deployed_model(net: StaticNet, bundle: Bundle, precision: str, form: QdqForm | None = None) -> bytes:
     """A recalibrated network as the file that is deployed, batch 1; in int8 with ranges of the calibration images.
+
+    The form of int8 is by default the one for this machine.
 
     Raises:
         ExportError: a precision that networks are not exported in.
@@ -111,7 +114,7 @@ def deployed_model(net: StaticNet, bundle: Bundle, precision: str) -> bytes:
         from nas_edge.training.answers import int8_model
 
         evaluator = bundle_evaluator(bundle)
-        model = int8_model(net, evaluator.calibration_batches(net.resolution), evaluator.form)
+        model = int8_model(net, evaluator.calibration_batches(net.resolution), form or evaluator.form)
         return bytes(model.SerializeToString(deterministic=True))
     raise ExportError(f"networks are deployed in fp32 or int8, not {precision}")
 

@@ -40,7 +40,12 @@ def saturates(run: Run) -> bool:
 @cache
 def weight_bits() -> int:
     """How many bits weights may have for ONNX Runtime on this machine: 8, or 7 where it overflows."""
-    return 7 if saturates(_runs_in(OnnxRuntime())) else 8
+    return weight_bits_of(OnnxRuntime())
+
+
+def weight_bits_of(runtime: Runtime) -> int:
+    """The same for a runtime wherever it runs: another CPU may overflow where this one does not."""
+    return 7 if saturates(_runs_in(runtime)) else 8
 
 
 def local_form() -> QdqForm:

@@ -59,8 +59,16 @@ def test_a_phone_is_known_by_its_big_cores():
     assert found.slug == cpu_slug("0x53", "Exynos 9825", 8, 4)
     assert found.os == "Android 12"
     assert found.board == "SM-N970F"
-    assert found.cores == 6
+    assert found.cores == 8  # of which a shell over adb is given 6
     assert found.machine_id
+
+
+@pytest.mark.parametrize(
+    ("mask", "present", "cores"), [("1", "0-1", 4), ("0-3", "0-7", 8), ("0", "", 4), ("0", "nonsense", 4)]
+)
+def test_a_process_that_may_not_use_all_cores_is_on_the_same_machine(mask, present, cores):
+    narrow = PI_4 | {"/proc/self/status": f"Cpus_allowed_list:\t{mask}", "/sys/devices/system/cpu/present": present}
+    assert build_fingerprint(narrow).cores == cores
 
 
 @pytest.mark.parametrize(

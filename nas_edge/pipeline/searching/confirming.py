@@ -19,6 +19,7 @@ from nas_edge.spaces import Population, Precision
 
 if TYPE_CHECKING:
     from nas_edge.profiling import Measurement, Protocol
+    from nas_edge.spaces.onnx_quantise import QdqForm
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +96,7 @@ def _confirm(
         from nas_edge.pipeline.networks import deployed_model, subnet_of_bundle
 
         net = subnet_of_bundle(task.source.bundle, task.source.space.of_base(arch[None])[0])
-        model = deployed_model(net, task.source.bundle, precision.value)
+        model = deployed_model(net, task.source.bundle, precision.value, _form(task, precision))
     measurements, met = {}, True
     for aim in task.aims:
         if aim.bench is None:
@@ -121,6 +122,18 @@ def _confirm(
             found = accuracy_of(net, task.source.bundle, split, precision)
             accuracy = replace(accuracy, measured=found.accuracy, interval=found.interval(), images=len(found.labels))
     return Confirmed(arch, measurements, accuracy, met, tuple(notes))
+
+
+def _form(task: SearchTask, precision: Precision) -> QdqForm | None:
+    """Of an int8 file that overflows on none of the devices: asked of their own runtimes. None for this machine's."""
+    from nas_edge.runtimes.saturation import weight_bits_of
+    from nas_edge.runtimes.visits import RemoteRuntime
+    from nas_edge.spaces.onnx_quantise import QdqForm
+
+    runtimes = [aim.bench.runtime for aim in task.aims if aim.bench is not None]
+    if precision is not Precision.INT8 or not any(isinstance(runtime, RemoteRuntime) for runtime in runtimes):
+        return None
+    return QdqForm(weight_bits=min(weight_bits_of(runtime) for runtime in runtimes))
 
 
 def _sitting(
