@@ -87,20 +87,32 @@ def test_int8_is_what_onnx_runtime_computes_from_the_same_codes() -> None:
     assert np.abs(wanted - found).max() <= 2 * convert(model).outputs[0].scale * 1.001
 
 
-def test_a_tflite_file_is_run_as_it_is() -> None:
-    file = convert(build_onnx((BLOCK,), seed=1).SerializeToString()).data
-    session = LiteRt().prepare(file, "fp32", 1)
-    wanted = LiteRt().prepare(build_onnx((BLOCK,), seed=1).SerializeToString(), "fp32", 1).run({"input": IMAGE})
-    found = session.run({"input": IMAGE.transpose(0, 2, 3, 1)})["output"]
-    np.testing.assert_array_equal(found.transpose(0, 3, 1, 2), wanted["output"])
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_file_that_nas_edge_wrote_takes_and_gives_what_its_onnx_model_does(precision: str) -> None:
+    model = int8_model((BLOCK,), seed=1) if precision == "int8" else build_onnx((BLOCK,), seed=1).SerializeToString()
+    file = convert(model)
+    session = LiteRt().prepare(file.data, precision, 1)
+    assert dict(session.inputs) == {"input": (1, 16, 12, 12)}
+    wanted = LiteRt().prepare(model, precision, 1).run({"input": IMAGE})["output"]
+    np.testing.assert_array_equal(session.run({"input": IMAGE})["output"], wanted)
     assert (session.time(2) > 0).all()
+    dynamic = convert(build_onnx((BLOCK,), batch=None).SerializeToString()).data
+    assert LiteRt().prepare(dynamic, "fp32", 1).run({"input": np.ones((3, 16, 12, 12))})["output"].shape[0] == 3
+
+
+def test_a_file_of_another_writer_is_run_as_it_is() -> None:
+    file = convert(int8_model((BLOCK,))).data
+    other = file.replace(b"nas-edge", b"somebody")
+    codes = np.zeros((1, 12, 12, 16), np.int8)
+    session = LiteRt().prepare(other, "int8", 1)
+    assert dict(session.inputs) == {"input": (1, 12, 12, 16)}
+    assert session.run({"input": codes})["output"].dtype == np.int8
 
 
 def test_a_tflite_file_of_another_precision_is_refused() -> None:
     file = convert(int8_model((BLOCK,))).data
     with pytest.raises(MeasurementError, match="computes in int8, not fp32; measure it as int8"):
         LiteRt().prepare(file, "fp32", 1)
-    assert LiteRt().prepare(file, "int8", 1).run({"input": np.zeros((1, 12, 12, 16))})["output"].dtype == np.int8
 
 
 def test_a_damaged_tflite_file_is_refused_in_one_line() -> None:

@@ -9,6 +9,9 @@ from nas_edge.runtimes.tflite.file import FileWriter
 from nas_edge.runtimes.tflite.operators import Translator
 from nas_edge.runtimes.tflite.reading import Edge, Network, read_network
 
+WRITER = b"nas-edge"
+"""The description of files that are written here."""
+
 
 @dataclass(frozen=True)
 class TfliteModel:
@@ -48,7 +51,7 @@ def convert(model: bytes) -> TfliteModel:
     for layer in network.layers:
         translator.add(layer)
     outputs = {edge.name: translator.value(edge.value) for edge in network.outputs}
-    data = writer.finish(inputs, outputs, "nas-edge", network.properties)
+    data = writer.finish(inputs, outputs, WRITER.decode(), network.properties)
     return TfliteModel(
         data,
         tuple(_port(network, edge) for edge in network.inputs),

@@ -31,7 +31,7 @@ def int8(blocks, seed: int = 0) -> TfliteModel:
 
 def compared(file: TfliteModel, count: int = 3) -> tuple[np.ndarray, np.ndarray]:
     """Codes that TensorFlow Lite Micro and LiteRT's reference kernels give for random images."""
-    plain = read_tflite(file.data)
+    plain = read_tflite(file.data.replace(b"nas-edge", b"somebody"))  # which takes codes as they are
     rng = np.random.default_rng(1)
     shape = (count, *plain.inputs[0].shape[1:])
     images = rng.integers(-128, 128, shape).astype(np.int8)
