@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nas_edge.errors import ExportError
 from nas_edge.mcu.graph import Int8Graph, Int8Layer, Requantise, Tensor
-from nas_edge.mcu.requantise import addition, folded_bias, multipliers
+from nas_edge.mcu.requantise import addition, folded_bias, logit_multipliers, multipliers
 from nas_edge.memory.layers import IMAGE, Layer, LayerKind
 
 if TYPE_CHECKING:
@@ -251,9 +251,7 @@ class _Reader:
             return Int8Layer(layer, output, moved, Requantise(bias, factors, left, output.zero_point, low, high))
 
         def logits() -> Int8Layer:
-            """Accumulators on one scale, so large that none leaves 32 bits, so small that no difference is lost."""
-            common = float(2 * scales.max() * (1 + 2**-30))
-            factors, left = multipliers(scales / common)
+            factors, left, common = logit_multipliers(scales, bias, moved)
             output = Tensor(1, 1, layer.out_channels, common, 0, "int32")
             return Int8Layer(layer, output, moved, Requantise(bias, factors, left, 0))
 

@@ -46,6 +46,23 @@ def multipliers(scales: NDArray[np.float64]) -> tuple[NDArray[np.int32], int]:
     return np.minimum(codes, _INT32).astype(np.int32), left
 
 
+def logit_multipliers(
+    scales: NDArray[np.float64], bias: NDArray[np.int32], weights: NDArray[np.int8]
+) -> tuple[NDArray[np.int32], int, float]:
+    """`multiplier`, `left` and the one scale of int32 logits: as fine as 32 bits allow for every possible input.
+
+    Args:
+        scales: of the accumulators [outputs]: input scale x weight scale.
+        bias: where they start.
+        weights: [outputs, inputs].
+
+    """
+    most = int((np.abs(bias.astype(np.int64)) + 128 * np.abs(weights.astype(np.int64)).sum(axis=1)).max())
+    left = max(0, 31 - most.bit_length())
+    common = float(scales.max()) * 2.0 ** (1 - left) * (1 + 2.0**-30)  # a multiplier of just below 2^31
+    return np.rint(scales / common * 2.0 ** (32 - left)).astype(np.int32), left, common
+
+
 def folded_bias(bias: NDArray[np.int64], weights: NDArray[np.int8], zero: int) -> NDArray[np.int32]:
     """Where accumulators start: bias - zero x (sum of weights), so that products are code x weight.
 
