@@ -27,6 +27,7 @@ class Augmentation:
         rotation_degrees: turned by up to this angle either way; borders are reflected.
         brightness, contrast, saturation: factors within 1 - x .. 1 + x, 0 for none.
         cutout: side of a square that is greyed, as a share of the picture's side, 0 for none (DeVries, Taylor, 2017).
+        random_ops, magnitude: operations a picture, and their strength 0..1 (RandAugment; see `data.rand_augment`).
 
     """
 
@@ -39,12 +40,16 @@ class Augmentation:
     contrast: float = 0.3
     saturation: float = 0.4
     cutout: float = 0.0
+    random_ops: int = 0
+    magnitude: float = 0.3
 
     def __post_init__(self) -> None:
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise ConfigError(f"augmentation: area must be (least, largest) within 0..1, not {self.area}")
         if not 0 < self.aspect[0] <= self.aspect[1]:
             raise ConfigError(f"augmentation: aspect must be (least, largest) above 0, not {self.aspect}")
+        if self.random_ops < 0 or not 0 <= self.magnitude <= 1:
+            raise ConfigError("augmentation: random_ops must be 0 or more, and magnitude within 0..1")
         for name in ("brightness", "contrast", "saturation", "cutout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"augmentation: {name} must be at least 0 and below 1, not {getattr(self, name)}")
@@ -74,6 +79,8 @@ class Augmentation:
         import torch
         from torch.nn import functional
 
+        from nas_edge.data.rand_augment import rand_augment
+
         # Arrays of `Split.images` are read-only, which torch warns of: a batch is small enough to copy.
         tensor = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
         batch = tensor.permute(0, 3, 1, 2).float()
@@ -84,8 +91,10 @@ class Augmentation:
         batch = functional.grid_sample(batch, grid, padding_mode="reflection", align_corners=False)
         if work_side != side:
             batch = functional.interpolate(batch, (side, side), mode="bilinear", antialias=True, align_corners=False)
-        batch = self._cut_out(self._recolour(batch, generator), generator)
-        return scale(batch, preprocess)
+        batch = self._recolour(batch, generator)
+        if self.random_ops:
+            batch = rand_augment(batch, self.random_ops, self.magnitude, generator)
+        return scale(self._cut_out(batch, generator), preprocess)
 
     def _transforms(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """[n, 2, 3]: from output to input coordinates, both -1..1: crop, flips and rotation in one."""
@@ -175,6 +184,41 @@ def mixup(
     weight = float(np.random.default_rng(seed).beta(alpha, alpha))
     other = torch.randperm(len(batch), generator=generator)
     return torch.lerp(batch[other], batch, weight), torch.lerp(targets[other], targets, weight)
+
+
+def cutmix(
+    batch: torch.Tensor, targets: torch.Tensor, alpha: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Paste a box of another picture into each, and blend the targets by area (Yun et al., CutMix, ICCV 2019).
+
+    Args:
+        batch: float [n, c, h, w].
+        targets: float [n, classes], class probabilities.
+        alpha: of the Beta(alpha, alpha) that the kept share is drawn from; 0 pastes nothing.
+        generator: where all chance comes from.
+
+    Returns:
+        The batch with one box for all pictures, and targets by the area that the box has within the picture.
+
+    """
+    import torch
+
+    if alpha <= 0:
+        return batch, targets
+    seed = int(torch.randint(2**62, (1,), generator=generator))
+    rng = np.random.default_rng(seed)
+    other = torch.randperm(len(batch), generator=generator)
+    height, width = batch.shape[2:]
+    edge = math.sqrt(1 - float(rng.beta(alpha, alpha)))
+    spans = []
+    for size in (height, width):
+        centre, half = float(rng.uniform(0, size)), edge * size / 2
+        spans.append((round(max(0.0, centre - half)), round(min(float(size), centre + half))))
+    (top, bottom), (left, right) = spans
+    mixed = batch.clone()
+    mixed[:, :, top:bottom, left:right] = batch[other, :, top:bottom, left:right]
+    share = (bottom - top) * (right - left) / (height * width)
+    return mixed, torch.lerp(targets, targets[other], share)
 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:

@@ -52,9 +52,10 @@ def load_dataset(
     """A data set by name, or from where it lies.
 
     `spec` is a name ("trashnet", "fashion-mnist-mini", embedded; "cifar10", "fashion-mnist", which lie in `root`), or a
-    path ("./trashnet" where a folder has the name of a data set): a folder with a sub-folder for each class; with `train`, `val` and `test` folders of such; with `train.zip`, `val.zip`,
-    `test.zip`; one zip of any of these; CIFAR-10's python or binary directory; a directory of idx files; a CSV with
-    the columns path, label and, optionally, group and split.
+    path ("./trashnet" where a folder has the name of a data set): a folder with a sub-folder for each class; with
+    `train`, `val` and `test` folders of such; with `train.zip`, `val.zip`, `test.zip`; one zip of any of these;
+    CIFAR-10's python or binary directory; a directory of idx files; a CSV with the columns path, label and,
+    optionally, group and split.
 
     Splits that are given are kept (`val` is the search split). What is missing is carved out of the training pictures
     by `fractions`, stratified; groups are not divided, nor are copies of one file where no groups are given.

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from nas_edge.data import Dataset, Preprocess
-from nas_edge.data.augment import mixup
+from nas_edge.data.augment import cutmix, mixup
 from nas_edge.errors import TrainingError
 from nas_edge.progress import Progress, silent
 from nas_edge.training.average import WeightAverage
@@ -247,5 +247,14 @@ class _Run:
         setting = self.setting
         images = recipe.augmentation.apply(self.images[indices], setting.side, setting.preprocess, generator)
         targets = F.one_hot(self.labels[torch.from_numpy(indices)], len(setting.dataset.classes)).float()
-        images, targets = mixup(images, targets, recipe.mixup, generator)
+        images, targets = _blended(images, targets, recipe, rng, generator)
         return self.setting.objective.backward(images, targets, teacher_only, rng)
+
+
+def _blended(
+    images: Tensor, targets: Tensor, recipe: Recipe, rng: np.random.Generator, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Mixup or cutmix; where the recipe has both, one of them at a coin's toss."""
+    if recipe.cutmix and (not recipe.mixup or rng.random() < 0.5):
+        return cutmix(images, targets, recipe.cutmix, generator)
+    return mixup(images, targets, recipe.mixup, generator)

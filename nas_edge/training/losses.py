@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from nas_edge.spaces import Population
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.batches import resize_batch
-from nas_edge.training.recipe import Recipe
+from nas_edge.training.divergence import adaptive_alpha_loss
+from nas_edge.training.recipe import Distillation, Recipe
 from nas_edge.training.teacher import Teacher
 
 
@@ -33,6 +34,11 @@ class Objective(Protocol):
 def soft_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """Cross entropy against probabilities, mean over the batch; both float [n, classes]."""
     return F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
+
+
+def distillation(logits: Tensor, soft: Tensor, kind: Distillation) -> Tensor:
+    """Loss of a student's logits against a teacher's probabilities, both float [n, classes]; mean over the batch."""
+    return adaptive_alpha_loss(logits, soft) if kind is Distillation.ALPHA else soft_cross_entropy(logits, soft)
 
 
 class Sandwich:
@@ -68,7 +74,8 @@ class Sandwich:
             soft = logits.detach().softmax(dim=1)
             others = [self.smallest, *self.net.space.sample(self.recipe.random_subnets, rng)]
             for arch in others:
-                soft_cross_entropy(self._forward(images, arch, False), soft).backward()  # type: ignore[no-untyped-call]
+                loss_of_one = distillation(self._forward(images, arch, False), soft, self.recipe.distillation)
+                loss_of_one.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
 

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from enum import StrEnum
 from typing import Any
 
 from nas_edge.data.augment import Augmentation
 from nas_edge.errors import ConfigError, UnknownKeyError
+from nas_edge.training.phases import Phase
+
+
+class Distillation(StrEnum):
+    """What a student minimises against a teacher's answers.
+
+    `kl`: cross entropy against them (Kullback-Leibler divergence but for a constant). `alpha`: the larger of two
+    alpha-divergences (AlphaNet; see `training.divergence`).
+    """
+
+    KL = "kl"
+    ALPHA = "alpha"
+
+
+_SEEDS_APART = 7919  # so that no two phases of one run draw the same numbers
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a supernet, or one subnet, is trained.
+    """How a supernet, or one subnet, is trained: by the sandwich rule, or by `phases` of progressive shrinking.
 
     Attributes:
-        epochs: passes over the training images.
+        epochs: passes over the training images; with phases, theirs count.
         teacher_epochs: first epochs that train the largest architecture alone, so that it can teach.
         batch_size: images a step.
         learning_rate: at its peak; AdamW, linear warm-up, cosine to zero.
@@ -24,6 +40,9 @@ class Recipe:
         random_subnets: drawn a step beside the largest and the smallest (the sandwich rule; BigNAS, Yu et al. 2020).
         drop_connect, dropout: on the largest architecture only.
         mixup: alpha of the Beta distribution, 0 for none (Zhang et al. 2018).
+        cutmix: the same for pasted boxes (Yun et al. 2019); with both, each step draws one of the two.
+        distillation: what smaller networks minimise against the largest one's answers.
+        phases: of progressive shrinking (Cai et al. 2020); () for the sandwich rule.
         ema: decay of the averaged weights that are kept in the end.
         clip_norm: of the gradient, 0 for none.
         bf16: compute in bfloat16 where autocast allows; None: where it pays (see `loop.uses_bf16`).
@@ -44,6 +63,9 @@ class Recipe:
     drop_connect: float = 0.2
     dropout: float = 0.2
     mixup: float = 0.1
+    cutmix: float = 0.0
+    distillation: Distillation = Distillation.KL
+    phases: tuple[Phase, ...] = ()
     ema: float = 0.99
     clip_norm: float = 0.0
     bf16: bool | None = None
@@ -60,9 +82,23 @@ class Recipe:
         if not 0 <= self.teacher_weight <= 1:
             raise ConfigError(f"recipe: teacher_weight must be within 0..1, not {self.teacher_weight}")
 
+        if len({phase.name for phase in self.phases}) != len(self.phases):
+            raise ConfigError("recipe: phases must have different names")
+
+    def of_phase(self, number: int) -> Recipe:
+        """The recipe of one phase alone: its epochs and learning rate, random numbers of its own."""
+        phase = self.phases[number]
+        return replace(
+            self, epochs=phase.epochs, teacher_epochs=0, learning_rate=phase.learning_rate,
+            warmup_epochs=phase.warmup_epochs, seed=self.seed + _SEEDS_APART * (number + 1), phases=(),
+        )  # fmt: skip
+
     def to_dict(self) -> dict[str, Any]:
         """As plain data for YAML and JSON."""
-        return asdict(self)
+        return asdict(self) | {
+            "distillation": str(self.distillation),
+            "phases": [asdict(phase) for phase in self.phases],
+        }
 
     @classmethod
     def from_dict(cls, data: Any, where: str = "recipe") -> Recipe:
@@ -82,6 +118,11 @@ class Recipe:
                     key: tuple(value) if isinstance(value, list) else value for key, value in changes.items()
                 }
                 values["augmentation"] = Augmentation(**pairs)
+            if "distillation" in values:
+                values["distillation"] = Distillation(values["distillation"])
+            if "phases" in values:
+                phases = [Phase.from_dict(phase, where, number) for number, phase in enumerate(values["phases"])]
+                values["phases"] = tuple(phases)
             return cls(**values)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, ValueError) as error:
             raise ConfigError(f"{where}: does not describe a recipe ({error})") from error

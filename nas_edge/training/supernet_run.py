@@ -1,4 +1,4 @@
-"""Training a supernet: start, sandwich, watching a few architectures on the search split."""
+"""Training a supernet, by the sandwich rule or progressive shrinking, watched by a few architectures' accuracy."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import numpy as np
 
 from nas_edge.data import Dataset, Preprocess
 from nas_edge.data.calibration import choose_calibration
+from nas_edge.files import make_directory, write_text
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, SearchSpace, Template
+from nas_edge.supernet.pretrained import sort_channels
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.supernet.weights import to_stored_precision
 from nas_edge.training.average import WeightAverage
 from nas_edge.training.evaluate import Evaluator
-from nas_edge.training.loop import Setting, Trained, train, uses_bf16
+from nas_edge.training.loop import HISTORY, Setting, Trained, train, uses_bf16
 from nas_edge.training.losses import Sandwich
+from nas_edge.training.phases import sorts_channels
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.teacher import Teacher
+from nas_edge.training.shrinking import Shrinking
+from nas_edge.training.teacher import NetworkTeacher, Teacher
 
 
 @dataclass(frozen=True)
@@ -74,22 +78,64 @@ def train_supernet(
     if run.init is not None:
         run.init(net)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    objective = Sandwich(net, run.recipe, uses_bf16(run.recipe), run.teacher)
-    setting = Setting(net, objective, run.dataset, run.preprocess, run.side, run.recipe, run.out)
-    watch = _watcher(run, net)
-    done = train(setting, time_limit_s=time_limit_s, after_epoch=watch, progress=progress)
+    if run.recipe.phases:
+        done = _shrink(run, net, time_limit_s, progress)
+    else:
+        objective = Sandwich(net, run.recipe, uses_bf16(run.recipe), run.teacher)
+        setting = Setting(net, objective, run.dataset, run.preprocess, run.side, run.recipe, run.out)
+        watch = _watcher(run, net, run.recipe.epochs)
+        done = train(setting, time_limit_s=time_limit_s, after_epoch=watch, progress=progress)
     to_stored_precision(net)
     return net.eval(), done
 
 
-def _watcher(run: SupernetRun, net: Supernet) -> Callable[[int, WeightAverage], dict[str, float]]:
+def _shrink(run: SupernetRun, net: Supernet, time_limit_s: float | None, progress: Progress) -> Trained:
+    """Phase after phase, each in a directory of its own, so that a cut run goes on within the phase it was in."""
+    phases, parts = run.recipe.phases, list[Trained]()
+    teacher = run.teacher
+    for number, phase in enumerate(phases):
+        before = phases[number - 1] if number else None
+        if sorts_channels(phase, before):
+            sort_channels(net)
+        recipe, out = run.recipe.of_phase(number), make_directory(run.out / f"{number + 1}-{phase.name}")
+        objective = Shrinking(net, phase, recipe, uses_bf16(recipe), teacher)
+        setting = Setting(net, objective, run.dataset, run.preprocess, run.side, recipe, out)
+        limit = None
+        if time_limit_s is not None:
+            cost = [each.epochs * each.subnets for each in phases]
+            limit = (time_limit_s - sum(part.seconds for part in parts)) * cost[number] / sum(cost[number:])
+
+        def told(done: float, total: float, text: str, name: str = phase.name) -> None:
+            progress(done, total, f"{name}: {text}")
+
+        parts.append(train(setting, time_limit_s=limit, after_epoch=_watcher(run, net, phase.epochs), progress=told))
+        if phase.largest_only and teacher is None:
+            evaluator = Evaluator(choose_calibration(run.dataset.train, run.recipe.seed), run.preprocess)
+            teacher = NetworkTeacher.of(evaluator.recalibrated(net, net.space.largest()))
+    _join_histories(run)
+    return Trained(
+        sum(part.epochs for part in parts), sum(part.steps for part in parts), sum(part.seconds for part in parts),
+        any(part.cut_short for part in parts),
+    )  # fmt: skip
+
+
+def _join_histories(run: SupernetRun) -> None:
+    lines: list[str] = []
+    for number, phase in enumerate(run.recipe.phases):
+        own = (run.out / f"{number + 1}-{phase.name}" / HISTORY).read_text(encoding="utf-8").splitlines()
+        lines += [f"phase,{own[0]}"] if not lines else []
+        lines += [f"{phase.name},{line}" for line in own[1:]]
+    write_text(run.out / HISTORY, "\n".join(lines) + "\n")
+
+
+def _watcher(run: SupernetRun, net: Supernet, epochs: int) -> Callable[[int, WeightAverage], dict[str, float]]:
     evaluator = Evaluator(choose_calibration(run.dataset.train, run.recipe.seed), run.preprocess)
     space, classes = net.space, net.num_classes
     archs = {"smallest": space.smallest(), "middle": middle(space, classes), "largest": space.largest()}
     probe = Supernet(run.template, classes)
 
     def watch(epoch: int, average: WeightAverage) -> dict[str, float]:
-        due = run.watch_every and (epoch % run.watch_every == 0 or epoch == run.recipe.epochs)
+        due = run.watch_every and (epoch % run.watch_every == 0 or epoch == epochs)
         if not due:
             return dict.fromkeys(archs, float("nan"))
         probe.load_state_dict(average.state, strict=False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nas_edge.data import Preprocess
-from nas_edge.data.augment import Augmentation, mixup, to_batch
+from nas_edge.data.augment import Augmentation, cutmix, mixup, to_batch
 from nas_edge.data.preprocess import to_rgb
 from nas_edge.errors import ConfigError
 
@@ -79,6 +79,26 @@ def test_cutout_greys_a_square():
     ).apply(np.full((8, 24, 24, 3), 255, np.uint8), 24, Preprocess(), generator())
     grey = (result == 0).all(1).float().mean((1, 2))
     assert 0 < float(grey.min()) <= float(grey.max()) <= 0.26
+
+
+def test_cutmix_pastes_a_box_and_blends_targets_by_its_area():
+    pictures = torch.arange(4.0)[:, None, None, None].expand(4, 3, 20, 20)
+    targets = torch.eye(4)
+    shares = []
+    for seed in range(60):
+        mixed, blended = cutmix(pictures, targets, 1.0, generator(seed))
+        assert torch.allclose(blended.sum(1), torch.ones(4))
+        for number in range(4):
+            foreign = mixed[number] != number
+            rows, columns = foreign[0].any(1).nonzero().flatten(), foreign[0].any(0).nonzero().flatten()
+            assert foreign.float().mean() == pytest.approx(float(1 - blended[number, number]), abs=1e-6)
+            if len(rows):  # a whole rectangle of one other picture
+                box = mixed[number, :, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+                assert box.unique().numel() == 1
+                assert blended[number, int(box.unique())] > 0
+        shares.append(float(1 - blended[0, 0]))
+    assert 0.15 < np.mean(shares) < 0.5
+    assert cutmix(pictures, targets, 0.0, generator())[0] is pictures
 
 
 def test_mixup_blends_pictures_and_targets_alike():
