@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
-from nas_edge.cli.common import DebugOption, JsonOption, emit, shown_progress
+from nas_edge.cli.common import DebugOption, HostOption, JsonOption, SerialOption, emit, shown_progress
 
 EPILOG = """Examples:
 
 nas-edge export runs/20260101-120000-local --format onnx
+
+nas-edge export runs/20260101-120000-local --precision int8 --keep-float 2
+
+nas-edge export runs/20260101-120000-jetson --format tensorrt --precision fp16 --host me@jetson
 
 nas-edge export runs/20260101-120000-local --out deploy --json"""
 
@@ -23,16 +27,31 @@ def register(app: typer.Typer) -> None:
 
 def export(
     run: Annotated[Path, typer.Argument(help="Directory of a search.")],
-    format: Annotated[str, typer.Option(help="onnx; tflite, tensorrt and c come with later versions.")] = "onnx",
+    format: Annotated[str, typer.Option(help="onnx, tensorrt or tflite.")] = "onnx",
     precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8; default: the run's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory to write; default: RUN/<format>-<precision>.")] = None,
+    keep_float: Annotated[
+        int, typer.Option(min=0, metavar="N", help="In int8: the N layers that suffer most stay in float32.")
+    ] = 0,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Tell how much each layer suffers in int8.")
+    ] = False,
+    calibrate: Annotated[
+        str | None, typer.Option(help="Images that int8 is calibrated on: name, folder or CSV; default: the bundle's.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Device that a TensorRT engine is built on; default: the run's, if reached.")
+    ] = None,
+    host: HostOption = None,
+    serial: SerialOption = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
     """Write the network of a run as a file that the device runs, and check it against torch on real images."""
-    from nas_edge.pipeline.export_flow import export_flow
+    from nas_edge.pipeline.export_flow import ExportWishes, export_flow
 
+    wishes = ExportWishes(keep_float, sensitivity, calibrate, target, host, serial)
     with shown_progress() as progress:
-        report = export_flow(run, format, precision, out, progress)
+        report = export_flow(run, format, precision, out, progress, wishes)
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

@@ -25,7 +25,7 @@ EPILOG = """Examples:
 
 nas-edge profile runs/20260101-120000-local --target local
 
-nas-edge profile model.onnx --target local --json
+nas-edge profile model.onnx --target local --per-layer --json
 
 nas-edge profile model.tflite --target local
 
@@ -47,6 +47,7 @@ def profile(
     runtime: Annotated[
         str | None, typer.Option(help="onnxruntime, litert ...; default: the target's, or the file's.")
     ] = None,
+    per_layer: Annotated[bool, typer.Option("--per-layer", help="Time each layer as well.")] = False,
     regime: Annotated[str, typer.Option(help="hot: back to back; cold: caches emptied between.")] = "hot",
     statistic: Annotated[
         str, typer.Option(help="What is held against the prediction: median, p90, p95, p99.")
@@ -64,7 +65,7 @@ def profile(
     with shown_progress() as progress:
         report = profile_flow(
             subject, target, host=host, serial=serial, runtime=runtime, regime=regime, statistic=statistic,
-            effort=chosen_effort(effort, quick, thorough), seed=seed, progress=progress,
+            effort=chosen_effort(effort, quick, thorough), per_layer=per_layer, seed=seed, progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

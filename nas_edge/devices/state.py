@@ -26,6 +26,8 @@ class DeviceState:
         temperature_c: of the hottest sensor.
         power_mode: of a Jetson (`nvpmodel`).
         throttled: whether a Raspberry Pi holds its clock back at this moment.
+        gpu_clock_mhz: of a Jetson's GPU.
+        clocks_locked: whether that is held at its greatest, as `jetson_clocks` does.
 
     """
 
@@ -36,6 +38,8 @@ class DeviceState:
     temperature_c: float | None = None
     power_mode: str | None = None
     throttled: bool | None = None
+    gpu_clock_mhz: float | None = None
+    clocks_locked: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As plain data; what only some boards have is left out elsewhere."""
@@ -52,7 +56,7 @@ class DeviceState:
             raise FormatError(f"device state: does not fit ({error})") from error
 
 
-_BOARDS_ONLY = ("power_mode", "throttled")
+_BOARDS_ONLY = ("power_mode", "throttled", "gpu_clock_mhz", "clocks_locked")
 
 
 def local_state() -> DeviceState:
@@ -65,6 +69,7 @@ def build_state(texts: Mapping[str, str]) -> DeviceState:
     load = texts.get("/proc/loadavg", "").split()
     temperatures = matching(texts, "/sys/class/thermal/", "/temp")
     degrees = [int(value) / 1000 for value in temperatures if re.fullmatch(r"-?\d{1,7}", value)]
+    gpu = {key: _gpu_mhz(texts, key) for key in ("cur", "min", "max")}
     return DeviceState(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         load=float(load[0]) if load and re.fullmatch(r"\d{1,6}(\.\d{1,6})?", load[0]) else None,
@@ -73,6 +78,8 @@ def build_state(texts: Mapping[str, str]) -> DeviceState:
         temperature_c=max(degrees, default=None),
         power_mode=_power_mode(texts.get("nvpmodel -q", "")),
         throttled=_throttled(texts.get("vcgencmd get_throttled", "")),
+        gpu_clock_mhz=gpu["cur"],
+        clocks_locked=None if gpu["min"] is None or gpu["max"] is None else gpu["min"] == gpu["max"],
     )
 
 
@@ -82,6 +89,13 @@ def _clocks(texts: Mapping[str, str]) -> tuple[float, ...] | None:
         return found
     listed = re.findall(r"^cpu MHz\s*:\s*(\d{1,6}(?:\.\d+)?)\s*$", texts.get("/proc/cpuinfo", ""), re.MULTILINE)
     return tuple(float(value) for value in listed) or None
+
+
+def _gpu_mhz(texts: Mapping[str, str], which: str) -> float | None:
+    found = [
+        text for text in matching(texts, "/sys/class/devfreq/", f"/{which}_freq") if re.fullmatch(r"\d{1,12}", text)
+    ]
+    return max(map(int, found)) / 1e6 if found else None
 
 
 def _power_mode(text: str) -> str | None:

@@ -17,12 +17,36 @@ from nas_edge.export.quantise import QuantisationReport
 from nas_edge.files import make_directory, write_bytes, write_json, write_text
 from nas_edge.units import format_bytes
 
-MODEL, LABELS, PREPROCESS, EXAMPLE, CARD = (
-    "model.onnx",
+MODEL = "model.onnx"
+LABELS, PREPROCESS, EXAMPLE, CARD = (
     "labels.txt",
     "preprocess.json",
     "example.py",
     "model_card.md",
+)
+
+
+@dataclass(frozen=True)
+class DeployKind:
+    """What a folder holds for one kind of runtime.
+
+    Attributes:
+        model: name of the file that the runtime loads.
+        example: file in this room that becomes `example.py`.
+        needs: packages and programs of the example, in words.
+        commands: lines of a shell that the card shows, and what each is for.
+
+    """
+
+    model: str = MODEL
+    example: str = "deploy_example.py"
+    needs: str = "onnxruntime, numpy and Pillow"
+    commands: tuple[tuple[str, str], ...] = ()
+
+
+ONNX_KIND = DeployKind()
+TFLITE_KIND = DeployKind(
+    "model.tflite", "deploy_example_tflite.py", needs="ai-edge-litert (or tflite-runtime), numpy and Pillow"
 )
 
 
@@ -72,9 +96,10 @@ class ModelCard:
         model: bytes,
         parity: ParityReport,
         quantisation: QuantisationReport | None = None,
+        kind: DeployKind = ONNX_KIND,
     ) -> str:
         """The card as Markdown."""
-        numbers = "int8" if quantisation else "float32"
+        numbers = quantisation.precision if quantisation else "float32"
         rows = [f"| {_cell(f.name)} | {_cell(f.value)} | {_cell(f.origin)} |" for f in self.figures]
         lines = [
             f"# {self.title}",
@@ -88,9 +113,11 @@ class ModelCard:
             "",
             "## The file",
             "",
-            f"- `{MODEL}`: {format_bytes(len(model))}, {numbers}, sha256 `{hashlib.sha256(model).hexdigest()}`",
+            f"- `{kind.model}`: {format_bytes(len(model))}, {numbers}, sha256 `{hashlib.sha256(model).hexdigest()}`",
             f"- Written by nas-edge {__version__} from the space `{self.space}`.",
+            f"- `{EXAMPLE}` needs {kind.needs}.",
             *_checks(parity, quantisation),
+            *(f"- {what}: `{line}`" for what, line in kind.commands),
             f"- Architecture: `{json.dumps(dict(self.arch))}`",
             "",
             "## What it was made from",
@@ -114,11 +141,12 @@ def write_deploy(
     parity: ParityReport,
     card: ModelCard,
     quantisation: QuantisationReport | None = None,
+    kind: DeployKind = ONNX_KIND,
 ) -> tuple[Path, ...]:
-    """Write a folder from which ONNX Runtime classifies pictures without nas-edge.
+    """Write a folder from which a runtime classifies pictures without nas-edge.
 
-    `model.onnx`, `labels.txt` (a class a line), `preprocess.json`, `example.py` (onnxruntime, numpy, Pillow),
-    `model_card.md`. The model is written last: a folder that has it is whole.
+    The model, `labels.txt` (a class a line), `preprocess.json`, `example.py`, `model_card.md`. The model is written
+    last: a folder that has it is whole.
 
     Args:
         folder: made if it is not there; files of these names are replaced.
@@ -127,7 +155,8 @@ def write_deploy(
         preprocess: what the network was trained with.
         side: of its input, in pixels.
         parity: the proof, for the card; of the float32 file that an int8 one was made from.
-        quantisation: what int8 costs, for the card; None for a float32 file.
+        quantisation: what a lower precision costs, for the card; None for a float32 file.
+        kind: of the folder; by default one for ONNX Runtime.
         card: the rest of what is told.
 
     Returns:
@@ -140,23 +169,28 @@ def write_deploy(
     if broken := [name for name in classes if len(name.splitlines()) != 1]:
         raise ExportError(f"class {broken[0]!r} does not fit on a line of {LABELS}; rename it")
     make_directory(folder)
-    (folder / MODEL).unlink(missing_ok=True)  # an older one must not stand beside newer settings
+    (folder / kind.model).unlink(missing_ok=True)  # an older one must not stand beside newer settings
     settings = preprocess.to_dict() | {"side": side, "input": "image", "output": "logits"}
+    settings["precision"] = quantisation.precision if quantisation else "fp32"
     write_text(folder / LABELS, "".join(f"{name}\n" for name in classes))
     write_json(folder / PREPROCESS, settings)
-    write_text(folder / EXAMPLE, Path(__file__).with_name("deploy_example.py").read_text(encoding="utf-8"))
-    write_text(folder / CARD, card.markdown(classes, side, model, parity, quantisation))
-    write_bytes(folder / MODEL, model)
-    return tuple(folder / name for name in (MODEL, LABELS, PREPROCESS, EXAMPLE, CARD))
+    write_text(folder / EXAMPLE, Path(__file__).with_name(kind.example).read_text(encoding="utf-8"))
+    write_text(folder / CARD, card.markdown(classes, side, model, parity, quantisation, kind))
+    write_bytes(folder / kind.model, model)
+    return tuple(folder / name for name in (kind.model, LABELS, PREPROCESS, EXAMPLE, CARD))
 
 
 def _checks(parity: ParityReport, quantisation: QuantisationReport | None) -> list[str]:
     if quantisation is None:
         return [f"- Checked: {parity.describe()}."]
+    if quantisation.precision != "int8":
+        return [f"- Checked in float32: {parity.describe()}.", f"- Checked: {quantisation.describe()}."]
+    kept = ", ".join(f"`{name}`" for name in quantisation.kept_float)
     return [
         f"- Checked before quantising: {parity.describe()}.",
         f"- Quantised: activations' ranges from {quantisation.calibration_images} training images, weights of "
         f"{quantisation.weight_bits} bits, one scale a channel.",
+        *([f"- Kept in float32: {kept}."] if kept else []),
         f"- Checked: {quantisation.describe()}.",
     ]
 

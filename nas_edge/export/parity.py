@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,20 @@ from nas_edge.supernet.static import StaticNet
 
 TOLERANCE = 1e-4
 BATCH = 32
+
+
+class Answering(Protocol):
+    """A file in the runtime that it was made for, or another that reads it.
+
+    Attributes:
+        runtime: name and version.
+
+    """
+
+    runtime: str
+
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 [n, classes] for normalised images, float32 [n, 3, side, side]."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ class ParityReport:
 
 def check_parity(
     net: StaticNet,
-    model: bytes,
+    model: bytes | Answering,
     images: NDArray[np.uint8],
     preprocess: Preprocess,
     *,
@@ -78,13 +92,13 @@ def check_parity(
     tolerance: float = TOLERANCE,
     progress: Progress = silent,
 ) -> ParityReport:
-    """Run a network and its exported file on the same images, through ONNX Runtime on the CPU.
+    """Run a network and its exported file on the same images.
 
     The images go through `Preprocess.normalise`, as in deployment. The network's mode is left as it was.
 
     Args:
         net: what was exported.
-        model: the serialised ONNX file.
+        model: the ONNX file, which ONNX Runtime runs, or any file in a runtime of its own.
         images: uint8 [n, side, side, 3], resized: `Split.images(preprocess, side)`.
         preprocess: scales them.
         labels: int64 [n], to have the file's accuracy as well.
@@ -100,7 +114,7 @@ def check_parity(
 
     if not len(images):
         raise DataError("parity needs at least one image")
-    session = FileSession(model)
+    session = opened(model)
     was_training = net.training
     net.eval()
     wanted: list[NDArray[np.float32]] = []
@@ -118,6 +132,13 @@ def check_parity(
     if not report.passed:
         raise ParityError(f"the exported file does not compute what the network computes: {report.describe()}")
     return report
+
+
+def opened(model: bytes | Answering) -> Answering:
+    """An ONNX file in ONNX Runtime; what answers already stays as it is. Raises ExportError as `FileSession`."""
+    if isinstance(model, bytes):
+        return FileSession(model)
+    return model
 
 
 def _compare(

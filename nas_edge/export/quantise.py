@@ -1,9 +1,9 @@
-"""An exported file in int8: ranges from the bundle's calibration images, and what it costs in accuracy, in pairs."""
+"""An exported file in int8: ranges from calibration images, and what a lower precision costs in accuracy, in pairs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from nas_edge.data.preprocess import Preprocess
 from nas_edge.errors import DataError, ExportError
-from nas_edge.export.parity import BATCH, FileSession
+from nas_edge.export.parity import BATCH, Answering, opened
 from nas_edge.progress import Progress, silent
-from nas_edge.spaces.onnx_quantise import CANONICAL, QdqForm, quantise
+from nas_edge.spaces.onnx_quantise import CANONICAL, QdqForm, Ranges, quantise
 from nas_edge.spaces.onnx_ranges import observe
 
 LOUD_DROP = 0.01
@@ -26,18 +26,21 @@ _Z95 = 1.959964
 
 @dataclass(frozen=True)
 class QuantisationReport:
-    """An int8 file against the float32 one it was made from, on the same images.
+    """A file of lower precision against the float32 one it was made from, on the same images.
 
     Attributes:
         images: how many were answered by both.
         agreement: share with the same answer, 0..1.
         labelled: images whose labels were looked at.
-        before, after: accuracy of the float32 and of the int8 file on these, 0..1; None without labels.
+        before, after: accuracy of the float32 and of the other file on these, 0..1; None without labels.
         interval: 95 % interval of after - before, images paired (Bonett and Price, 2012).
         p_value: exact McNemar test that both are equally accurate.
-        calibration_images: that the ranges were observed on.
-        weight_bits: 8, or 7 for CPUs whose sums would overflow.
+        calibration_images: that the ranges were observed on; 0 where there are none.
+        weight_bits: 8, or 7 for CPUs whose sums would overflow; 16 in half precision.
         on: which images, in words.
+        precision: "int8" or "fp16".
+        runtime: what ran the file.
+        kept_float: layers that compute in float32 all the same.
 
     """
 
@@ -51,6 +54,9 @@ class QuantisationReport:
     calibration_images: int
     weight_bits: int
     on: str
+    precision: str = "int8"
+    runtime: str = ""
+    kept_float: tuple[str, ...] = ()
 
     @property
     def drop(self) -> float | None:
@@ -64,7 +70,8 @@ class QuantisationReport:
 
     def describe(self) -> str:
         """One line for a person."""
-        text = f"int8 against float32 on {self.images} images ({self.on}): same answer for {self.agreement:.2%}"
+        text = f"{self.precision} against float32 on {self.images} images ({self.on}): "
+        text += f"same answer for {self.agreement:.2%}"
         if self.before is not None and self.after is not None and self.interval is not None:
             low, high = self.interval
             text += (
@@ -78,10 +85,9 @@ class QuantisationReport:
         if not self.loud:
             return ""
         assert self.drop is not None
-        return (
-            f"int8 loses {100 * self.drop:.1f} points of accuracy, more than {100 * LOUD_DROP:g}; export fp32, or "
-            "fine-tune the network and export again"
-        )
+        mend = "--keep-float 4, or 'nas-edge finetune --qat' and export again" if self.precision == "int8" else "fp32"
+        lost = f"{self.precision} LOSES {100 * self.drop:.1f} POINTS of accuracy, more than {100 * LOUD_DROP:g}"
+        return f"{lost}: try {mend}"
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -96,24 +102,22 @@ class QuantisationReport:
             "mcnemar_p": self.p_value,
             "calibration_images": self.calibration_images,
             "weight_bits": self.weight_bits,
+            "precision": self.precision,
+            "runtime": self.runtime,
+            "kept_float": list(self.kept_float),
             "loud": self.loud,
         }
 
 
-def quantised_file(
-    model: bytes,
-    images: NDArray[np.uint8],
-    preprocess: Preprocess,
-    form: QdqForm = CANONICAL,
-    progress: Progress = silent,
-) -> bytes:
-    """The int8 form of an exported float32 file, checked by the ONNX checker.
+def observed_ranges(
+    model: bytes, images: NDArray[np.uint8], preprocess: Preprocess, progress: Progress = silent
+) -> Ranges:
+    """Ranges of an exported float32 file's activations.
 
     Args:
         model: from `build_model`.
         images: uint8 [n, side, side, 3] of the training split, resized.
         preprocess: scales them.
-        form: what the runtime wants.
         progress: told how far it is.
 
     Raises:
@@ -130,7 +134,39 @@ def quantised_file(
             yield preprocess.normalise(images[start : start + batch])
             progress(start + batch, len(images), "observing the ranges of activations")
 
-    result = quantise(given, observe(given, batches()), form)
+    return observe(given, batches())
+
+
+def quantised_file(
+    model: bytes,
+    images: NDArray[np.uint8],
+    preprocess: Preprocess,
+    form: QdqForm = CANONICAL,
+    progress: Progress = silent,
+    *,
+    ranges: Ranges | None = None,
+    keep_float: Collection[str] = (),
+) -> bytes:
+    """The int8 form of an exported float32 file, checked by the ONNX checker.
+
+    Args:
+        model: from `build_model`.
+        images: uint8 [n, side, side, 3] of the training split, resized.
+        preprocess: scales them.
+        form: what the runtime wants.
+        progress: told how far it is.
+        ranges: those of `observed_ranges`, where they are known already.
+        keep_float: names of layers that stay in float32.
+
+    Raises:
+        DataError: no images. ExportError: the model cannot be quantised.
+
+    """
+    import onnx
+
+    given = onnx.load_from_string(model)
+    found = observed_ranges(model, images, preprocess, progress) if ranges is None else ranges
+    result = quantise(given, found, form, keep_float=keep_float)
     try:
         onnx.checker.check_model(result, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -140,8 +176,8 @@ def quantised_file(
 
 
 def compare_precisions(
-    before: bytes,
-    after: bytes,
+    before: bytes | Answering,
+    after: bytes | Answering,
     images: NDArray[np.uint8],
     preprocess: Preprocess,
     labels: NDArray[np.int64],
@@ -149,19 +185,23 @@ def compare_precisions(
     calibration_images: int,
     on: str,
     weight_bits: int = 8,
+    precision: str = "int8",
+    kept_float: tuple[str, ...] = (),
     progress: Progress = silent,
 ) -> QuantisationReport:
-    """Answers of a float32 file and of its int8 form, image by image.
+    """Answers of a float32 file and of its form in a lower precision, image by image.
 
     Args:
         before: the float32 file.
-        after: its int8 form.
+        after: its form in the other precision.
         images: uint8 [n, side, side, 3], resized.
         preprocess: scales them.
         labels: int64 [n], `UNLABELLED` where the label is not to be looked at.
         calibration_images: that the ranges were observed on, for the report.
         on: which images, in words, for the report.
-        weight_bits: of the int8 form, for the report.
+        weight_bits: of the other form, for the report.
+        precision: of the other form.
+        kept_float: its layers in float32.
         progress: told how far it is.
 
     Raises:
@@ -170,13 +210,13 @@ def compare_precisions(
     """
     if not len(images):
         raise DataError("comparing precisions needs at least one image")
-    sessions = [FileSession(before), FileSession(after)]
+    sessions = [opened(before), opened(after)]
     answers: list[list[NDArray[np.int64]]] = [[], []]
     for start in range(0, len(images), BATCH):
         batch = preprocess.normalise(images[start : start + BATCH])
         for session, found in zip(sessions, answers, strict=True):
             found.append(session.logits(batch).argmax(axis=1))
-        progress(min(start + BATCH, len(images)), len(images), "comparing int8 with float32")
+        progress(min(start + BATCH, len(images)), len(images), f"comparing {precision} with float32")
     plain, int8 = (np.concatenate(found) for found in answers)
     known = labels != UNLABELLED
     right = [(found[known] == labels[known]) for found in (plain, int8)]
@@ -193,6 +233,9 @@ def compare_precisions(
         calibration_images=calibration_images,
         weight_bits=weight_bits,
         on=on,
+        precision=precision,
+        runtime=sessions[1].runtime,
+        kept_float=kept_float,
     )
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from nas_edge.devices import Device
 from nas_edge.errors import DeviceError
 from nas_edge.latency import TableHeader
-from nas_edge.pipeline.reaching import REACHABLE, open_agent, open_device
+from nas_edge.pipeline.reaching import REACHABLE, open_device, open_runtime
 from nas_edge.pipeline.targets import Target
 from nas_edge.profiling import Measurement, Protocol, Regime, WorkItem, measure_many
 from nas_edge.profiling.reference import reference_identity
 from nas_edge.progress import Progress, silent
-from nas_edge.runtimes import Runtime, get_runtime
+from nas_edge.runtimes import Runtime
 from nas_edge.runtimes.agent import AgentRuntime
 from nas_edge.runtimes.visits import RemoteRuntime
 
@@ -114,10 +114,8 @@ def open_bench(target: Target) -> Bench:
             f"not {target.device.kind!r}; export the network and time it there"
         )
     device = open_device(target.device)
-    if target.device.kind == "local":
-        return Bench(target, device, get_runtime(target.runtime))
     try:
-        return Bench(target, device, open_agent(target, device))
+        return Bench(target, device, open_runtime(target, device))
     except BaseException:
         device.close()
         raise

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import NasEdgeError
-from nas_edge.pipeline.reaching import REACHABLE, at_device, open_agent, open_device
+from nas_edge.pipeline.reaching import REACHABLE, at_device, open_device, open_runtime
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.units import format_bytes, format_ms
 
@@ -163,17 +163,17 @@ def _lock(device: Device) -> Check:
 
 def _runtime(target: Target, device: Device, found: list[Runtime]) -> Check:
     """The runtime where it will run; kept in `found`."""
-    if target.device.kind == "local":
-        from nas_edge.runtimes import get_runtime
+    from nas_edge.runtimes.agent import AgentRuntime
+    from nas_edge.runtimes.tensorrt import TensorRtRuntime
 
-        found.append(get_runtime(target.runtime))
-        return Check("runtime", WORKS, f"{target.runtime} {found[0].version()}")
-    agent = open_agent(target, device)
-    found.append(agent)
-    hello = agent.hello
-    text = (
-        f"{target.runtime} {agent.version()}, numpy {hello['numpy']}, Python {hello['python']}: {hello['executable']}"
-    )
+    runtime = open_runtime(target, device)
+    found.append(runtime)
+    text = f"{target.runtime} {runtime.version()}"
+    if isinstance(runtime, AgentRuntime):
+        hello = runtime.hello
+        text += f", numpy {hello['numpy']}, Python {hello['python']}: {hello['executable']}"
+    if isinstance(runtime, TensorRtRuntime):
+        text += f": {runtime.tool.path}"
     return Check("runtime", WORKS, text)
 
 
@@ -203,6 +203,7 @@ def _quiet(target: Target, device: Device, runtime: Runtime) -> Check:
     from nas_edge.runtimes.visits import RemoteRuntime
 
     reading = runtime.reading if isinstance(runtime, RemoteRuntime) else ReferenceKernel()
+    watched = not isinstance(runtime, RemoteRuntime) or bool(runtime.reference_identity())
     readings = sorted(reading() for _ in range(_READINGS))
     spread = readings[-2] / readings[1] - 1
     state, cores = device.state(), device.fingerprint().cores
@@ -213,13 +214,16 @@ def _quiet(target: Target, device: Device, runtime: Runtime) -> Check:
         mends = "; ".join(mend for _, mend in troubles if mend)
         return Check("quiet", DOUBTFUL, "; ".join(text for text, _ in troubles), mends)
     told = [state.governor or "", f"{state.temperature_c:.0f} °C" if state.temperature_c is not None else ""]
-    return Check("quiet", WORKS, ", ".join(["steady within 3 %", *(part for part in told if part)]))
+    steady = "steady within 3 %" if watched else "nothing disturbs it, as far as its files tell"
+    return Check("quiet", WORKS, ", ".join([steady, *(part for part in told if part)]))
 
 
 def _troubles(target: Target, state: DeviceState, cores: int) -> Iterator[tuple[str, str]]:
     if state.throttled:
         yield "it holds its clock back: power supply or heat", "vcgencmd get_throttled shows why"
-    if state.governor not in (None, "performance"):
+    if state.clocks_locked is False:
+        yield "its clocks are not locked", "sudo jetson_clocks"
+    elif state.governor not in (None, "performance") and state.clocks_locked is None:
         all_cores = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         yield f"the governor is {state.governor}", f"echo performance | sudo tee {all_cores}"
     if state.load is not None and state.load > _BUSY * cores:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas_edge.errors import ConfigError, DataError, ExportError, UnknownNameError
-from nas_edge.files import make_directory, write_json
-from nas_edge.pipeline.running.directory import Run, load_run, sha256
+from nas_edge.errors import ConfigError, DataError, NasEdgeError
+from nas_edge.files import make_directory, write_json, write_text
+from nas_edge.pipeline.export_formats import ExportFormat, checked_precision, export_format
+from nas_edge.pipeline.export_report import SENSITIVITY, ExportReport
+from nas_edge.pipeline.running.directory import Run, load_run
 from nas_edge.progress import Progress, silent
-from nas_edge.units import format_bytes, format_count, format_ms
+from nas_edge.units import format_count, format_ms
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,112 +22,70 @@ if TYPE_CHECKING:
 
     from nas_edge.data import Preprocess
     from nas_edge.export.deploy import Figure, ModelCard
-    from nas_edge.export.parity import ParityReport
     from nas_edge.export.quantise import QuantisationReport
+    from nas_edge.export.sensitivity import LayerSensitivity
     from nas_edge.pipeline.bundle import Bundle
 
-FORMATS = ("onnx",)
-PRECISIONS = ("fp32", "int8")
+PLAN = "model.plan"
 REPORT = "export.json"
 _SPLITS = ("search", "test")
 _MOST_IMAGES = 2000  # of each split: more would only take longer
 
 
 @dataclass(frozen=True)
-class ExportReport:
-    """An exported file and the proof that it computes what the network computes.
+class ExportWishes:
+    """What is asked for beyond format and precision.
 
     Attributes:
-        run: directory of the search.
-        directory: what was written.
-        model: the file that a runtime loads.
-        format, precision: of the file.
-        parity: against torch on real images; of the float32 file that an int8 one is made from.
-        quantisation: int8 against float32 on the same images; None for a float32 file.
-        finetuned: whether the run's own weights were used, not the supernet's.
+        keep_float: so many layers stay in float32: those that suffer most from int8.
+        sensitivity: tell how much each layer suffers, even where none is kept.
+        calibration: images that ranges are observed on, a name, folder or CSV; by default the bundle's.
+        target, host, serial: device that an engine is built on; by default the run's target, where it can be reached.
 
     """
 
-    run: Path
-    directory: Path
-    model: Path
-    format: str
-    precision: str
-    parity: ParityReport
-    finetuned: bool
-    quantisation: QuantisationReport | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """0: what does not agree is an error."""
-        return 0
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain data."""
-        return {
-            "run": str(self.run),
-            "directory": str(self.directory),
-            "model": str(self.model),
-            "format": self.format,
-            "precision": self.precision,
-            "bytes": self.model.stat().st_size,
-            "sha256": sha256(self.model),
-            "finetuned": self.finetuned,
-            "parity": {
-                "images": self.parity.images,
-                "max_abs_difference": self.parity.max_abs_difference,
-                "top1_agreement": self.parity.top1_agreement,
-                "tolerance": self.parity.tolerance,
-                "runtime": self.parity.runtime,
-            },
-            **({"quantisation": self.quantisation.to_json()} if self.quantisation else {}),
-        }
-
-    def lines(self) -> list[str]:
-        """For a person."""
-        parity = self.parity
-        return [
-            f"exported   {self.model} ({format_bytes(self.model.stat().st_size)}, {self.format}, {self.precision})",
-            f"checked    ONNX checker, and {parity.runtime} against torch on {parity.images} images: largest "
-            f"difference {parity.max_abs_difference:.1e}, top-1 agreement {100 * parity.top1_agreement:g} %",
-            *self._of_int8(),
-            f"deploy     python {self.directory / 'example.py'} IMAGE",
-        ]
-
-    def _of_int8(self) -> list[str]:
-        if self.quantisation is None:
-            return []
-        lines = [f"quantised  {self.quantisation.describe()}"]
-        if self.quantisation.weight_bits < 8:
-            lines.append("note       this CPU's int8 sums overflow with 8-bit weights: they have 7 bits")
-        return lines + [f"WARNING    {text}" for text in [self.quantisation.warning()] if text]
+    keep_float: int = 0
+    sensitivity: bool = False
+    calibration: str | None = None
+    target: str | None = None
+    host: str | None = None
+    serial: str | None = None
 
 
 def export_flow(
-    run: Path, format: str = "onnx", precision: str | None = None, out: Path | None = None, progress: Progress = silent
+    run: Path,
+    format: str = "onnx",
+    precision: str | None = None,
+    out: Path | None = None,
+    progress: Progress = silent,
+    wishes: ExportWishes | None = None,
 ) -> ExportReport:
     """Export the network of a run and prove it on the bundle's images (search and test split).
 
-    Labels are looked at for int8 alone, and those of the search split alone: what quantising costs is told in pairs.
+    Labels are looked at for lower precisions alone, and those of the search split alone: what these cost is told in
+    pairs.
 
     Args:
         run: directory of a search.
-        format: "onnx".
-        precision: "fp32" or "int8"; by default the run's.
+        format: see `export_formats`.
+        precision: "fp32", "fp16" or "int8"; by default the run's.
         out: directory to write, by default `RUN/<format>-<precision>`.
         progress: told how far it is.
+        wishes: all else.
 
     Raises:
-        UnknownNameError: no such format. ExportError: a precision that this format does not have yet.
-        ParityError: the file computes something else. ConfigError, FormatError: no run, or a damaged one.
+        UnknownNameError: no such format. ExportError: a precision that this format does not have, or layers to be kept
+            in float where none is quantised. ParityError: the file computes something else. DeviceError: the device
+            that was named cannot be reached. ConfigError, FormatError: no run, or a damaged one.
 
     """
-    if format not in FORMATS:
-        raise UnknownNameError("export format", format, FORMATS)
+    wishes, chosen = wishes or ExportWishes(), export_format(format)
     found = load_run(run)
-    wanted = precision or found.precision
-    if wanted not in PRECISIONS:
-        raise ExportError(f"{format} is exported as {' or '.join(PRECISIONS)} by this version, not {wanted!r}")
+    wanted = checked_precision(chosen, precision or found.precision)
+    if wanted != "int8" and (wishes.keep_float or wishes.sensitivity or wishes.calibration):
+        raise ConfigError(
+            f"--keep-float, --sensitivity and --calibrate are about int8: add --precision int8, not {wanted}"
+        )
     directory = out or run / f"{format}-{wanted}"
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory}: is a file; choose another directory to export to")
@@ -142,19 +102,28 @@ def export_flow(
     model = build_model(net, classes=bundle.classes)
     progress(1, 5, "reading images")
     proof = _proof_images(bundle, preprocess, side)
-    parity = check_parity(net, model, proof.images, preprocess, progress=_part(progress, 2))
-    quantisation = None
-    if wanted == "int8":
-        model, quantisation = _quantised(model, bundle, preprocess, side, proof, progress)
+    plain = model if wanted != "fp32" else chosen.proof(chosen.artefact(model, "fp32"), "fp32")
+    parity = check_parity(net, plain, proof.images, preprocess, progress=_part(progress, 2))
+    lowered = _Lowered(model, None, ())
+    if wanted != "fp32":
+        calibration = _calibration(bundle, wishes.calibration, preprocess, side)
+        lowered = _lowered(model, chosen, wanted, calibration, preprocess, proof, wishes, progress)
+    artefact = chosen.artefact(lowered.model, wanted)
     progress(4, 5, "writing")
-    card = _card(found, bundle, wanted, quantisation)
+    card = _card(found, bundle, wanted, lowered.report)
     write_deploy(
-        directory, model, classes=bundle.classes, preprocess=preprocess, side=side, parity=parity, card=card,
-        quantisation=quantisation,
+        directory, artefact, classes=bundle.classes, preprocess=preprocess, side=side, parity=parity, card=card,
+        quantisation=lowered.report, kind=chosen.kind(wanted),
     )  # fmt: skip
+    if lowered.sensitive:
+        from nas_edge.export.sensitivity import as_csv
+
+        write_text(directory / SENSITIVITY, as_csv(lowered.sensitive))
+    plan, notes = _engine(chosen, found, artefact, wanted, directory, wishes, progress)
     report = ExportReport(
-        run, directory, directory / "model.onnx", format, wanted, parity, finetuned(run), quantisation
-    )
+        run, directory, directory / chosen.file, format, wanted, parity, finetuned(run), lowered.report,
+        lowered.sensitive, chosen.kind(wanted).commands, plan, notes,
+    )  # fmt: skip
     write_json(directory / REPORT, {"format": 1, "date": time.strftime("%Y-%m-%d"), "export": report.to_json()})
     return report
 
@@ -200,29 +169,104 @@ def _proof_images(bundle: Bundle, preprocess: Preprocess, side: int) -> _ProofIm
     )
 
 
-def _quantised(
-    model: bytes, bundle: Bundle, preprocess: Preprocess, side: int, proof: _ProofImages, progress: Progress
-) -> tuple[bytes, QuantisationReport]:
-    from nas_edge.data.calibration import read_calibration
-    from nas_edge.export.quantise import compare_precisions, quantised_file
+@dataclass(frozen=True)
+class _Lowered:
+    """An ONNX model in its precision (int8 in the canonical form), what that costs, and who suffers."""
+
+    model: bytes
+    report: QuantisationReport | None
+    sensitive: tuple[LayerSensitivity, ...]
+
+
+def _calibration(bundle: Bundle, spec: str | None, preprocess: Preprocess, side: int) -> NDArray[np.uint8]:
+    """Images that ranges are observed on, uint8 [n, side, side, 3]. Raises DataError, FormatError."""
+    from nas_edge.data import load_dataset
+    from nas_edge.data.calibration import choose_calibration, read_calibration
     from nas_edge.pipeline.bundle import CALIBRATION
-    from nas_edge.runtimes.saturation import local_form
 
-    form = local_form()
-    images = read_calibration(bundle.path / CALIBRATION).images(preprocess, side)
-    int8 = quantised_file(model, images, preprocess, form, _part(progress, 3))
+    if spec is None:
+        return read_calibration(bundle.path / CALIBRATION).images(preprocess, side)
+    return choose_calibration(load_dataset(spec).train, 0).images(preprocess, side)
+
+
+def _lowered(
+    model: bytes,
+    chosen: ExportFormat,
+    precision: str,
+    calibration: NDArray[np.uint8],
+    preprocess: Preprocess,
+    proof: _ProofImages,
+    wishes: ExportWishes,
+    progress: Progress,
+) -> _Lowered:
+    from nas_edge.export.quantise import compare_precisions, observed_ranges, quantised_file
+    from nas_edge.export.sensitivity import most_sensitive, sensitivities
+
+    kept: tuple[str, ...] = ()
+    sensitive: tuple[LayerSensitivity, ...] = ()
+    lower, form, told = model, chosen.form(), _part(progress, 3)
+    if precision == "int8":
+        ranges = observed_ranges(model, calibration, preprocess, told)
+        if wishes.keep_float or wishes.sensitivity:
+            sensitive = sensitivities(model, ranges, calibration, preprocess, form, told)
+            kept = most_sensitive(sensitive, wishes.keep_float)
+        lower = quantised_file(model, calibration, preprocess, form, told, ranges=ranges, keep_float=kept)
     report = compare_precisions(
-        model, int8, proof.images, preprocess, proof.labels, calibration_images=len(images), on=proof.on,
-        weight_bits=form.weight_bits, progress=_part(progress, 3),
+        model, chosen.proof(chosen.artefact(lower, precision), precision), proof.images, preprocess, proof.labels,
+        calibration_images=len(calibration) if precision == "int8" else 0, on=proof.on,
+        weight_bits=form.weight_bits if precision == "int8" else 16, precision=precision, kept_float=kept,
+        progress=told,
     )  # fmt: skip
-    return int8, report
+    return _Lowered(lower, report, sensitive)
 
 
-def exported_model(run: Path, precision: str) -> Path | None:
-    """The ONNX file that was exported from a run, None where there is none yet, or one of older weights."""
+def _engine(
+    chosen: ExportFormat,
+    run: Run,
+    artefact: bytes,
+    precision: str,
+    directory: Path,
+    wishes: ExportWishes,
+    progress: Progress,
+) -> tuple[Path | None, tuple[str, ...]]:
+    """A TensorRT engine, built on the device: its file, and what to know of it.
+
+    A device that was named must be reached; the run's own target need not.
+    """
+    if chosen.runtime != "tensorrt":
+        return None, ()
+    from nas_edge.pipeline.bench import can_be_reached, open_bench
+    from nas_edge.pipeline.reaching import at_device, run_by
+    from nas_edge.pipeline.targets import load_target
+    from nas_edge.runtimes.tensorrt import TensorRtRuntime
+
+    named = bool(wishes.target or wishes.host or wishes.serial)
+    try:
+        target = run_by(at_device(load_target(wishes.target or run.target), wishes.host, wishes.serial), "tensorrt")
+        if not named and (target.device.kind == "local" or not can_be_reached(target)):
+            return None, ("no engine was built: name the device, --target NAME or --host user@addr",)
+        progress(4, 5, "building the engine on the device")
+        bench = open_bench(target)
+        try:
+            assert isinstance(bench.runtime, TensorRtRuntime)
+            built = bench.runtime.export_plan(artefact, precision, directory / PLAN)
+        finally:
+            bench.close()
+    except NasEdgeError as error:
+        if named:
+            raise
+        return None, (f"no engine was built: {error}",)
+    took = "" if built is None else f" in {built:.0f} s"
+    return directory / PLAN, (
+        f"{PLAN} was built{took} on {target.name} (TensorRT {bench.runtime.version()}), for it alone",
+    )
+
+
+def exported_model(run: Path, precision: str, format: str = "onnx") -> Path | None:
+    """The file that was exported from a run, None where there is none yet, or one of older weights."""
     from nas_edge.pipeline.networks import FINETUNED
 
-    path, weights = run / f"onnx-{precision}" / "model.onnx", run / FINETUNED
+    path, weights = run / f"{format}-{precision}" / export_format(format).file, run / FINETUNED
     if not path.is_file() or (weights.is_file() and weights.stat().st_mtime > path.stat().st_mtime):
         return None
     return path

@@ -17,10 +17,13 @@ from nas_edge.units import format_ms
 if TYPE_CHECKING:
     from nas_edge.latency import LatencyPrediction, LatencyTable
     from nas_edge.profiling import Measurement
+    from nas_edge.runtimes import Runtime
+    from nas_edge.runtimes.layers import LayerTime
 
 PROFILE = "profile.json"
 _SUFFIXES = (".onnx", ".tflite")
 _MAX_MODEL_BYTES = 2**31
+_SHOWN_LAYERS = 20
 _WIDE_SPREAD = 0.05  # between visits, on a machine that was called quiet
 
 
@@ -36,6 +39,8 @@ class ProfileReport:
         confidence: of the bounds.
         artefact: what was timed, in words.
         this_machine: identity of the machine at hand.
+        layers: times of layers, where they were asked for.
+        with_copies: ms, median of a run with its copies to and from a GPU; None where there are none.
 
     """
 
@@ -46,6 +51,8 @@ class ProfileReport:
     confidence: float
     artefact: str
     this_machine: str
+    layers: tuple[LayerTime, ...] = ()
+    with_copies: float | None = None
 
     @property
     def exit_code(self) -> int:
@@ -75,6 +82,7 @@ class ProfileReport:
                 "upper95": m.upper95_ms,
                 "statistic": str(m.protocol.statistic),
                 "predicted": predicted,
+                **({"with_copies": self.with_copies} if self.with_copies is not None else {}),
             },
             "spread": m.spread,
             "error_percent": self.error_percent,
@@ -86,11 +94,14 @@ class ProfileReport:
             "reference_ratio": reference_ratio(m),
             "cores": list(m.cores),
             "governor": m.state.governor,
+            "power_mode": m.state.power_mode,
+            "clocks_locked": m.state.clocks_locked,
             "load": m.state.load,
             "runtime": f"{m.runtime} {m.runtime_version}",
             "precision": m.precision,
             "threads": m.threads,
             "origin": m.origin.to_json(),
+            **({"layers": [asdict(layer) for layer in self.layers]} if self.layers else {}),
         }
 
     def lines(self) -> list[str]:
@@ -110,6 +121,11 @@ class ProfileReport:
             f"with       {m.runtime} {m.runtime_version}, {m.precision}, {m.threads} thread{'s' * (m.threads != 1)}, "
             f"{self.artefact}"
         )
+        if self.with_copies is not None:
+            lines.append(f"copies     {format_ms(self.with_copies)} with those to the GPU and back, the above without")
+        if m.state.clocks_locked is not None or m.state.power_mode:
+            locked = {True: ", clocks locked", False: ", clocks NOT locked: sudo jetson_clocks", None: ""}
+            lines.append(f"device     power mode {m.state.power_mode or 'unknown'}{locked[m.state.clocks_locked]}")
         lines.append(f"origin     {m.origin.describe(self.this_machine)}")
         if m.disturbed:
             lines.append(
@@ -119,6 +135,18 @@ class ProfileReport:
             )
         elif m.spread > _WIDE_SPREAD:
             lines.append("note       other programs disturbed the measurement; close them and profile again")
+        return lines + self._of_layers()
+
+    def _of_layers(self) -> list[str]:
+        from nas_edge.runtimes.layers import slowest
+
+        if not self.layers:
+            return []
+        whole = sum(layer.ms for layer in self.layers)
+        lines = [f"layers     {len(self.layers)}, together {format_ms(whole)} while being watched; the slowest:"]
+        for layer in slowest(self.layers, _SHOWN_LAYERS):
+            kind = f"  {layer.kind}" if layer.kind else ""
+            lines.append(f"{format_ms(layer.ms):>12} {layer.ms / whole:6.1%}  {layer.name}{kind}")
         return lines
 
 
@@ -137,6 +165,7 @@ def profile_flow(
     regime: str = "hot",
     statistic: str = "median",
     effort: str = "thorough",
+    per_layer: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> ProfileReport:
@@ -154,6 +183,7 @@ def profile_flow(
         regime: "hot" or "cold".
         statistic: "median", "p90", "p95" or "p99": what is held against the prediction.
         effort: "quick", "default" or "thorough".
+        per_layer: time each layer as well, where the runtime tells.
         seed: of the order of measuring.
         progress: told how far it is.
 
@@ -174,11 +204,12 @@ def profile_flow(
     if target is None and (host or serial) and asked not in target_names():
         asked = "local"  # the run's was named after such a device
     protocol = protocol_for(effort, regime, statistic, seed)
-    model, artefact = _model_of_run(run) if run else _model_of_file(subject)
+    asked_target = run_by(at_device(load_target(asked), host, serial), runtime)
+    model, artefact = _model_of_run(run, asked_target.runtime) if run else _model_of_file(subject)
     tflite = is_tflite(model)
     if subject.suffix == ".tflite" and not tflite:
         raise FormatError(f"{subject}: is no .tflite file, or a damaged one")
-    device = run_by(at_device(load_target(asked), host, serial), runtime or ("litert" if tflite else None))
+    device = run_by(asked_target, runtime or ("litert" if tflite else None))
     if tflite and device.runtime != "litert":
         raise ConfigError(
             f"{subject}: is a .tflite file, which runtime {device.runtime!r} does not run; leave out --runtime"
@@ -190,13 +221,17 @@ def profile_flow(
     quiet_ms = bench.quiet_reference_ms(table.header) if table else None
     try:
         measured = bench.measure({subject.name: model}, protocol, precision, progress, quiet_ms)[subject.name]
+        layers = _layers(bench.runtime, model, precision, device.threads) if per_layer else ()
+        with_copies = getattr(bench.runtime, "with_copies_ms", None)
     finally:
         bench.close()
     predicted, confidence = None, 0.9
     if run is not None and table is not None:
         confidence = float(run.result.get("confidence", confidence))
         predicted = _predicted(run, table, confidence)
-    report = ProfileReport(subject, device.name, measured, predicted, confidence, artefact, this_machine())
+    report = ProfileReport(
+        subject, device.name, measured, predicted, confidence, artefact, this_machine(), layers, with_copies
+    )
     if run is not None:
         write_json(subject / PROFILE, {"format": 1, **report.to_json(), "measurement": measured.to_json()})
     return report
@@ -210,13 +245,23 @@ def _model_of_file(path: Path) -> tuple[bytes, str]:
     return path.read_bytes(), path.name
 
 
-def _model_of_run(run: Run) -> tuple[bytes, str]:
+def _layers(runtime: Runtime, model: bytes, precision: str, threads: int) -> tuple[LayerTime, ...]:
+    from nas_edge.runtimes.layers import LayeredRuntime
+
+    if not isinstance(runtime, LayeredRuntime):
+        raise ConfigError(f"runtime {runtime.name!r} tells no times of layers there; leave out --per-layer")
+    return runtime.layer_times(model, precision, threads)
+
+
+def _model_of_run(run: Run, runtime: str) -> tuple[bytes, str]:
     """The exported file where there is one; otherwise the same graph with seeded weights, which takes as long."""
     from nas_edge.pipeline.bundle import load_bundle
     from nas_edge.pipeline.export_flow import exported_model
+    from nas_edge.pipeline.export_formats import format_of_runtime
     from nas_edge.pipeline.seeded import seeded_model
 
-    exported = exported_model(run.path, run.precision)
+    own = exported_model(run.path, run.precision, format_of_runtime(runtime))
+    exported = own or exported_model(run.path, run.precision)
     if exported is not None:
         return exported.read_bytes(), f"exported file {exported}"
     bundle = load_bundle(run.bundle)

@@ -10,10 +10,11 @@ from nas_edge.pipeline.targets import DeviceAddress, Target
 
 if TYPE_CHECKING:
     from nas_edge.devices import Device
-    from nas_edge.runtimes.agent import AgentRuntime
+    from nas_edge.runtimes import Runtime
 
 REACHABLE = ("local", "ssh", "adb")
-_ON_OTHERS = ("litert", "onnxruntime")  # runtimes that the agent has
+_BY_AGENT = ("litert", "onnxruntime")
+_ON_OTHERS = (*_BY_AGENT, "tensorrt")
 
 
 def at_device(target: Target, host: str | None, serial: str | None) -> Target:
@@ -67,20 +68,32 @@ def open_device(address: DeviceAddress) -> Device:
     raise DeviceError(f"a device of kind {address.kind!r} runs no commands: {', '.join(REACHABLE)} do")
 
 
-def open_agent(target: Target, device: Device) -> AgentRuntime:
-    """The target's runtime on a device, which is asked what it is and remembered.
+def open_runtime(target: Target, device: Device) -> Runtime:
+    """The target's runtime on a device; one that is elsewhere is asked what it is, and remembered.
+
+    TensorRT is talked with through the device's own program, other runtimes on other machines through the agent.
 
     Raises:
-        DeviceError: it cannot be reached, or lacks what is needed.
+        DeviceError: it cannot be reached, or lacks what is needed. UnknownNameError: there is no such runtime.
 
     """
+    from nas_edge.runtimes import get_runtime
     from nas_edge.runtimes.agent import AgentRuntime
+    from nas_edge.runtimes.tensorrt import TensorRtRuntime
 
-    if target.runtime not in _ON_OTHERS:
+    runtime: Runtime
+    if target.runtime == "tensorrt":
+        runtime = TensorRtRuntime(device)
+    elif target.device.kind == "local":
+        return get_runtime(target.runtime)
+    elif target.runtime in _BY_AGENT:
+        runtime = AgentRuntime(device, target.runtime, target.device.python)
+    else:
         raise DeviceError(
             f"target {target.name!r} cannot be measured: this version runs {', '.join(_ON_OTHERS)} on other machines, "
             f"not {target.runtime!r}; export the network and time it there"
         )
-    runtime = AgentRuntime(device, target.runtime, target.device.python)
-    remember(target.device, KnownDevice(device.fingerprint(), {target.runtime: runtime.version()}))
+    version = runtime.version()
+    if target.device.kind != "local":
+        remember(target.device, KnownDevice(device.fingerprint(), {target.runtime: version}))
     return runtime

@@ -17,6 +17,7 @@ from nas_edge.profiling.reference import ReferenceKernel, reference_identity
 from nas_edge.profiling.sitting import Sitting
 from nas_edge.progress import Progress, silent
 from nas_edge.runtimes import Runtime
+from nas_edge.runtimes.building import BuildingRuntime
 from nas_edge.runtimes.visits import RemoteRuntime
 
 _LOCK_WAIT_S = 120.0
@@ -118,6 +119,8 @@ def measure_many(
     report = progress or silent
     report(0, len(items) * protocol.rounds, f"measuring on device {device.name!r}")
     with device.lock(_LOCK_WAIT_S), Journal(journal, conditions) as book:
+        if isinstance(runtime, BuildingRuntime):
+            runtime.build_ahead([item.model for item in items], precision, report)
         state = device.state()
         with _isolated(threads, local, remote) as cores:
             sitting = Sitting(

@@ -25,6 +25,7 @@ from nas_edge.runtimes.visits import VisitPlan, VisitRecord
 _MIN_CPU_SHARE = 0.95
 _REPORT_S = 0.5
 _LEAST_EVICTED_BYTES = 64 * 2**20
+_LEAST_VISITS = 2
 _JUMPS = 3  # of the clock during the visits of one item, one after the other: then it is no accident
 _ENOUGH_READINGS = 20  # until the sitting's own quiet value can be trusted
 _SHORTEST_WAIT_S, _LONGEST_WAIT_S = 0.02, 1.0
@@ -119,11 +120,11 @@ class Sitting:
         progress(total, total, f"{len(self._items)} measured, {verdict.quiet_share:.0%} of the visits quiet")
 
     def _late(self, begun: float, items: Sequence[WorkItem]) -> bool:
-        """Whether time is up and none of the items was never visited."""
+        """Whether time is up and every item was visited twice, as often as an interval needs, where it is to be."""
         limit = self._protocol.time_limit_s
         if limit is None or time.monotonic() - begun <= limit:
             return False
-        return all(self._visits[item.name] for item in items)
+        return all(len(self._visits[item.name]) >= min(_LEAST_VISITS, self._protocol.min_rounds) for item in items)
 
     def _round(
         self, order: Sequence[WorkItem], verdict: _Verdict, pool: SessionPool, progress: Progress, begun: float

@@ -62,6 +62,8 @@ class TensorRtRuntime:
         self._path = trtexec
         self._tool: Trtexec | None = None
         self._machine = ""
+        self.with_copies_ms: float | None = None
+        """Median latency of the latest visit with the copies to the GPU and back; None before there was one."""
         self.there: set[str] = set()
         """Plans that lie on the device; after a cut it may have been started anew, and none does."""
 
@@ -169,6 +171,15 @@ class TensorRtRuntime:
             spent.append(time.monotonic() - begun)
         progress(len(order), len(order), f"{len(order)} engines built in {format_duration(sum(spent))}")
         return len(order)
+
+    def export_plan(self, onnx_model: bytes, precision: str, into: Path) -> float | None:
+        """Build an engine and fetch it: seconds that it took, None for one that was kept. Raises as `prepare`."""
+        session = self.prepare(onnx_model, precision, 1)
+        try:
+            self.again(lambda: self.device.pull(session.plan(), into))
+            return session.build_s
+        finally:
+            session.close()
 
     def layer_times(self, onnx_model: bytes, precision: str, threads: int, repeats: int = 50) -> tuple[LayerTime, ...]:
         """See `LayeredRuntime`."""
@@ -350,6 +361,7 @@ class TensorRtSession:
         if not runs <= len(found) <= 2 * runs + _EXTRA_RUNS:
             raise self._lie(f"{len(found)} run times where {runs} were asked for")
         self.summary = reports.parse_summary(output)
+        runtime.with_copies_ms = float(np.median([run.latency_ms for run in found]))
         said = self.summary.figures.get("GPU Compute Time")
         median = float(np.median([run.compute_ms for run in found]))
         if said is not None and abs(said.median - median) > max(_SAID_TOLERANCE * median, 1e-3):

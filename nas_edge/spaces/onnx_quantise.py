@@ -10,7 +10,7 @@ The same ranges and weights give every form that runtimes want: a `QdqForm` says
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +86,18 @@ def observed_tensors(model: onnx.ModelProto) -> tuple[str, ...]:
     return tuple(names)
 
 
+def quantisable_layers(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Names of the layers with weights, in graph order: what can be kept in float one by one."""
+    return tuple(node.name for node in model.graph.node if node.op_type in _LAYERS)
+
+
 def quantise(
-    model: onnx.ModelProto, ranges: Ranges, form: QdqForm = CANONICAL, *, inner: bool = False
+    model: onnx.ModelProto,
+    ranges: Ranges,
+    form: QdqForm = CANONICAL,
+    *,
+    inner: bool = False,
+    keep_float: Collection[str] = (),
 ) -> onnx.ModelProto:
     """The int8 form of a float32 model.
 
@@ -97,16 +107,20 @@ def quantise(
         form: what the runtime wants.
         inner: the model is a part of a network: what it takes and gives is quantised, channels last, as it is between
             the layers of a whole network. Images stay float32, and so do logits of a form with float output.
+        keep_float: names of nodes that compute in float32; a layer takes the activation behind it along. What lies
+            between two of them is not quantised either.
 
     Raises:
-        ExportError: an operator that cannot be quantised, a range missing or not finite.
+        ExportError: an operator that cannot be quantised, a range missing or not finite, no node of such a name.
 
     """
     from onnx import helper
 
     if missing := [name for name in observed_tensors(model) if name not in ranges]:
         raise ExportError(f"the range of {len(missing)} tensors is not known, the first is {missing[0]!r}")
-    writer = _Writer(model.graph, ranges, form, inner)
+    if unknown := set(keep_float) - {node.name for node in model.graph.node}:
+        raise ExportError(f"there is no node {min(unknown)!r} to be kept in float")
+    writer = _Writer(model.graph, ranges, form, inner, set(keep_float))
     for node in model.graph.node:
         writer.add(node)
     graph = helper.make_graph(
@@ -153,7 +167,9 @@ class _Scale:
 class _Writer:
     """Nodes and initializers of the quantised graph, node by node."""
 
-    def __init__(self, graph: onnx.GraphProto, ranges: Ranges, form: QdqForm, inner: bool) -> None:
+    def __init__(
+        self, graph: onnx.GraphProto, ranges: Ranges, form: QdqForm, inner: bool, keep_float: set[str]
+    ) -> None:
         from onnx import TensorProto, helper
 
         self.form, self.inner, self._ranges = form, inner, ranges
@@ -162,6 +178,8 @@ class _Writer:
         self._codes = TensorProto.INT8 if form.signed else TensorProto.UINT8
         self._given = {item.name: item for item in graph.initializer}
         self._users = _users(graph)
+        self._float = _with_activations(graph, self._users, keep_float)
+        self._plain = _between_floats(graph, self._users, self._float)
         self._real: dict[str, str] = {}  # the float32 name of each tensor, behind its DequantizeLinear
         self._scales: dict[str, _Scale] = {}
         source, self._output = graph.input[0], graph.output[0]
@@ -173,7 +191,7 @@ class _Writer:
             self._scale(source.name)
             self._node("Transpose", f"{source.name}.first", [source.name], f"{source.name}.code", perm=[0, 3, 1, 2])
             self._dequantise(source.name)
-        else:
+        elif source.name not in self._plain:
             self._quantise(source.name, source.name)
 
     def add(self, node: onnx.NodeProto) -> None:
@@ -184,7 +202,7 @@ class _Writer:
         copy.CopyFrom(node)
         del copy.input[:]
         copy.input.extend(self._real.get(name, name) for name in node.input)
-        if node.op_type in _LAYERS:
+        if node.op_type in _LAYERS and node.name not in self._float:
             copy.input[1:] = self._parameters(node)
         for name in copy.input:
             if name in self._given:
@@ -194,11 +212,12 @@ class _Writer:
         if _cut_by_next(node, self._users):
             return
         last = name == self._output.name
-        if last and self.form.float_output and len(self._shapes[name]) == 2:
+        if (last and self.form.float_output and len(self._shapes[name]) == 2) or name in self._plain:
             return
         copy.output[0] = f"{name}.real"
         if node.op_type in _SAME_NUMBERS:
-            self._scales[name] = self._scales[node.input[0]]
+            given = node.input[0]  # kept in float it has no scale of its own yet
+            self._scales[name] = self._scales.get(given) or _Scale.of(given, *self._ranges[given], self.form)
         self._quantise(name, f"{name}.real", last)
 
     def _quantise(self, name: str, real: str, last: bool = False) -> None:
@@ -266,6 +285,24 @@ def _users(graph: onnx.GraphProto) -> dict[str, list[Any]]:
         for name in node.input:
             users.setdefault(name, []).append(node)
     return users
+
+
+def _with_activations(graph: onnx.GraphProto, users: Mapping[str, list[Any]], names: set[str]) -> set[str]:
+    """The named nodes, and the activation that is a layer's only user."""
+    found = set(names)
+    for node in graph.node:
+        after = users.get(node.output[0], [])
+        if node.name in names and node.op_type in _LAYERS and len(after) == 1:
+            found |= {user.name for user in after if user.op_type in (*_CUTTING, "HardSwish")}
+    return found
+
+
+def _between_floats(graph: onnx.GraphProto, users: Mapping[str, list[Any]], floats: set[str]) -> set[str]:
+    """Tensors that nodes kept in float alone write and read; the input is written by nobody."""
+    written = {node.output[0] for node in graph.node if node.name in floats} | {graph.input[0].name}
+    return {name for name in written if floats and all(user.name in floats for user in users.get(name, []))} - {
+        name for name in written if not users.get(name)
+    }
 
 
 def _cut_by_next(node: onnx.NodeProto, users: Mapping[str, list[Any]]) -> bool:

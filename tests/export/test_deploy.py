@@ -59,7 +59,9 @@ def test_the_folder_holds_all_that_a_device_needs(built, tmp_path):
     assert sorted(path.name for path in files) == sorted(path.name for path in (tmp_path / "out").iterdir())
     settings = json.loads((tmp_path / "out/preprocess.json").read_text())
     assert settings["side"] == 48
-    assert Preprocess.from_dict({k: v for k, v in settings.items() if k not in ("side", "input", "output")})
+    assert Preprocess.from_dict(
+        {k: v for k, v in settings.items() if k not in ("side", "input", "output", "precision")}
+    )
     assert (tmp_path / "out/labels.txt").read_text().splitlines() == list(CLASSES)
     text = (tmp_path / "out/model_card.md").read_text()
     assert hashlib.sha256(built[1]).hexdigest() in text

@@ -73,7 +73,7 @@ def report(before: float, after: float) -> QuantisationReport:
 
 def test_a_drop_of_more_than_a_point_is_said_loudly() -> None:
     assert report(0.93, 0.915).loud
-    assert "loses 1.5 points" in report(0.93, 0.915).warning()
+    assert "LOSES 1.5 POINTS" in report(0.93, 0.915).warning()
     assert report(0.93, 0.925).warning() == report(0.92, 0.95).warning() == ""
 
 

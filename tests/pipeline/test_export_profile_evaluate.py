@@ -13,7 +13,7 @@ import pytest
 from nas_edge.errors import ConfigError, ExportError, FormatError, UnknownNameError
 from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
-from nas_edge.pipeline.export_flow import export_flow, exported_model
+from nas_edge.pipeline.export_flow import ExportWishes, export_flow, exported_model
 from nas_edge.pipeline.profile_flow import profile_flow
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
@@ -49,10 +49,10 @@ def test_a_bundle_exports_without_the_images_it_was_trained_on(run: Path, stand_
     assert parity.top1_agreement == 1.0
 
 
-def test_formats_and_precisions_of_later_versions_are_refused(run: Path) -> None:
+def test_formats_that_there_are_not_and_precisions_that_a_format_has_not_are_refused(run: Path) -> None:
     with pytest.raises(UnknownNameError, match="unknown export format 'onix'; did you mean onnx"):
         export_flow(run, "onix")
-    with pytest.raises(ExportError, match="fp32 or int8 by this version, not 'fp16'"):
+    with pytest.raises(ExportError, match="fp32 or int8, not 'fp16'"):
         export_flow(run, precision="fp16")
     assert not (run / "onnx-fp16").exists()
 
@@ -74,6 +74,45 @@ def test_an_int8_file_is_proved_against_the_float_one_in_pairs(run: Path) -> Non
     card = (report.directory / "model_card.md").read_text()
     assert "int8 against float32 on 48 images" in card
     assert "| latency | not known | searched in fp32" in card
+
+
+def test_layers_that_suffer_most_are_kept_in_float_and_told(run: Path) -> None:
+    plain = export_flow(run, precision="int8")
+    report = export_flow(run, precision="int8", wishes=ExportWishes(keep_float=2))
+    assert plain.sensitive == ()
+    assert report.quantisation is not None
+    kept = report.quantisation.kept_float
+    assert kept == tuple(layer.name for layer in report.sensitive[:2])
+    noises = [layer.noise for layer in report.sensitive]
+    assert noises == sorted(noises, reverse=True)
+    assert report.model.stat().st_size > plain.model.stat().st_size or "linear" in "".join(kept)
+    assert (report.directory / "sensitivity.csv").read_text().count("\n") == len(report.sensitive) + 1
+    assert any(line.startswith("in float ") for line in report.lines())
+    assert f"Kept in float32: `{kept[0]}`" in (report.directory / "model_card.md").read_text()
+    with pytest.raises(ConfigError, match="are about int8: add --precision int8"):
+        export_flow(run, precision="fp32", wishes=ExportWishes(keep_float=2))
+
+
+def test_int8_is_calibrated_on_images_of_ones_own(run: Path) -> None:
+    own = load_bundle("tiny").header["data"]["spec"]
+    report = export_flow(run, precision="int8", wishes=ExportWishes(calibration=own))
+    assert report.quantisation is not None
+    assert report.quantisation.calibration_images == 48
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_tflite_file_is_proved_through_litert_and_its_example_runs(run: Path, precision: str) -> None:
+    pytest.importorskip("ai_edge_litert")
+    report = export_flow(run, "tflite", precision)
+    assert report.model.name == "model.tflite"
+    found = report.parity if precision == "fp32" else report.quantisation
+    assert found is not None
+    assert found.runtime.startswith("litert ")
+    picture = next((Path(load_bundle("tiny").header["data"]["spec"])).rglob("*.png"))
+    done = subprocess.run(
+        [sys.executable, report.directory / "example.py", picture], capture_output=True, text=True, check=True
+    )
+    assert any(name in done.stdout for name in ("apple", "brick", "cloud"))
 
 
 def test_the_example_of_an_int8_folder_classifies_a_picture(run: Path) -> None:
