@@ -12,6 +12,7 @@ from nas_edge.runtimes.base import Runtime
 
 _BUILT_IN = {
     "litert": "nas_edge.runtimes.litert",
+    "mcu": "nas_edge.runtimes.mcu",
     "onnxruntime": "nas_edge.runtimes.onnx_runtime",
     "tensorrt": "nas_edge.runtimes.tensorrt",
 }

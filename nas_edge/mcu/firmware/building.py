@@ -101,6 +101,11 @@ def build_firmware(
     return Firmware(board, elf, *_sizes(elf, stack_bytes), stack_bytes)
 
 
+def compiler_version() -> str:
+    """ "arm-none-eabi-gcc 12.2.1". Raises DeviceError where it is missing."""
+    return f"{ARM_GCC} {run_tool(ARM_GCC, ['-dumpfullversion']).stdout.strip()}"
+
+
 def _sources(network: Path) -> list[Path]:
     """The network's C files, without the program for this machine that lies among them."""
     return [path for path in sorted(network.glob("*.c")) if path.name != _HOST_PROGRAM]

@@ -12,7 +12,7 @@ from nas_edge import resources
 from nas_edge.errors import NasEdgeError, UnknownNameError
 from nas_edge.latency import LatencyTable, TableHeader, read_header, read_table
 from nas_edge.latency.nearest import Wanted, device_class, distance, nearest, transfer
-from nas_edge.latency.table import directory_name
+from nas_edge.latency.table import MILLISECONDS, directory_name
 from nas_edge.latency.table_io import HEADER_FILE
 from nas_edge.origin import Origin, OriginKind
 from nas_edge.pipeline.known_devices import recall
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nas_edge.pipeline.targets import Target
 
 TABLES = "latency_tables"
+MICROCONTROLLER = "mcu"
+"""The runtime whose tables hold counts, from which milliseconds are modelled."""
 _CLASSES = {"tensorrt": "gpu", "torch-cuda": "gpu", "mcu": "mcu", "litert": "mobile-cpu"}
 """Of devices by runtime, where nothing else is known; ONNX Runtime is at home on phones and servers."""
 _PACKAGES = {"litert": "ai-edge-litert"}  # of runtimes whose package has another name
@@ -57,10 +59,15 @@ def load_table_for(target: Target, regime: str = "hot") -> FoundTable:
         FormatError, ConfigError, TableError: the table that was found is damaged (file and line).
 
     """
+    if target.runtime == MICROCONTROLLER:
+        from nas_edge.pipeline.tables.modelled import modelled_table
+
+        if (counted := modelled_table(target)) is not None:
+            return FoundTable(*counted, own=True)
     facts = device_facts(target)
     for path in _own_directories(target, facts, regime):
         table = read_table(path)
-        if table.header.threads == target.threads and table.header.regime == regime:
+        if table.header.unit == MILLISECONDS and table.header.threads == target.threads and table.header.regime == regime:
             return FoundTable(table, path, _is_own(table.header, target), _differences(table.header, target))
     wanted = Wanted(target.runtime, target.precision, target.threads, regime, facts)
     closest = nearest_table(wanted)
@@ -91,7 +98,7 @@ def nearest_table(wanted: Wanted) -> Path | None:
     for path in all_tables():
         with contextlib.suppress(NasEdgeError):  # another device's damaged table is not this device's trouble
             header, rows = read_header(path / HEADER_FILE)
-            if rows["blocks"]:  # a prior made of networks is its own device's alone
+            if rows["blocks"] and header.unit == MILLISECONDS:  # a prior made of networks is its own device's alone
                 headers[path], sizes[path] = header, rows["blocks"]
     # Of tables that are equally like the device the one that knows more blocks: the first of equals is taken.
     closest = nearest({path: headers[path] for path in sorted(headers, key=lambda path: -sizes[path])}, wanted)

@@ -1,0 +1,215 @@
+"""Runtime "mcu": a network as C, built into firmware for a board, run in the emulator, counted and compared.
+
+A chip has no clock here that says anything of real silicon: what is measured is instructions (`measured-emulated`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_edge.errors import ExportError, MeasurementError, SpaceError
+from nas_edge.mcu.boards import Board, load_board
+from nas_edge.mcu.emulator import Count, EmulatedRun, Method, count_firmware
+from nas_edge.mcu.emulator.qemu import TIMEOUT_S, qemu_version
+from nas_edge.mcu.firmware import build_firmware
+from nas_edge.runtimes.registry import register_runtime
+
+if TYPE_CHECKING:
+    from nas_edge.mcu.graph import Int8Graph
+    from nas_edge.memory import MemoryPlan
+
+COUNTED_IMAGES = 2
+_DEFAULT_BOARD = "stm32f405"
+
+
+@dataclass(frozen=True)
+class CountedNetwork:
+    """A network that ran as firmware in an emulator.
+
+    Attributes:
+        board: that was asked for; another of the same core may have stood in for it.
+        graph: what was run.
+        plan: its memory.
+        run: what it took.
+        outputs: int8 or int32 [n, height, width, channels].
+        equal: whether every output is, bit by bit, that of the numpy reference.
+
+    """
+
+    board: Board
+    graph: Int8Graph
+    plan: MemoryPlan
+    run: EmulatedRun
+    outputs: NDArray[Any]
+    equal: bool
+
+    @property
+    def instructions(self) -> float:
+        """Of one run."""
+        return self.run.total.instructions
+
+    def layers(self) -> list[tuple[str, str, int, Count]]:
+        """Name, kind, MACs and count of each layer."""
+        items = zip(self.graph.layers, self.run.layers, strict=True)
+        return [(item.name, str(item.layer.kind), item.layer.macs, count) for item, count in items]
+
+
+def count_network(
+    onnx_model: bytes,
+    board: Board,
+    images: NDArray[np.float32] | None = None,
+    *,
+    folder: Path | None = None,
+    method: Method | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> CountedNetwork:
+    """Build a quantised network into firmware, run it in the emulator on some images, count and compare.
+
+    Args:
+        onnx_model: serialised, the canonical int8 form.
+        board: whose true flash and RAM must hold it.
+        images: float32 [n, channels, height, width] as training sees them; two seeded ones by default.
+        folder: where sources and firmware are left; by default they are not kept.
+        method: as of `count_firmware`.
+        timeout_s: likewise.
+
+    Raises:
+        ExportError: an operator without a kernel, or it does not fit (by how many bytes, which layer peaks).
+        DeviceError: QEMU or a compiler is missing. MeasurementError: it faults, hangs, or computes something else.
+
+    """
+    from nas_edge.mcu import reference
+    from nas_edge.mcu.codegen import generate, plan_graph, write_library
+
+    graph = read_onnx(onnx_model)
+    plan = plan_graph(graph)
+    stand_in = emulated_board(board)
+    check_fit(plan, board)
+    codes = reference.quantise_images(graph, _images(graph) if images is None else images)
+    with tempfile.TemporaryDirectory(prefix="nas-edge-mcu-") as place:
+        where = folder or Path(place)
+        write_library(where / "network", generate(graph))
+        firmware = build_firmware(stand_in, where / "network", where / "firmware")
+        run = count_firmware(firmware, codes.reshape(len(codes), -1), graph.output.bytes, method, timeout_s)
+    shape = (len(codes), *graph.output.shape)
+    outputs = np.frombuffer(run.outputs.tobytes(), np.dtype(graph.output.dtype).newbyteorder("<")).reshape(shape)
+    equal = bool(np.array_equal(outputs, reference.run(graph, codes)))
+    if not equal:
+        raise MeasurementError(
+            f"the firmware on {stand_in.name} computes something else than the reference: its counts say nothing"
+        )
+    return CountedNetwork(board, graph, plan, run, outputs, equal)
+
+
+def read_onnx(onnx_model: bytes) -> Int8Graph:
+    """A serialised model as integers. Raises ExportError where it is none, or not quantised."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    from nas_edge.mcu.from_onnx import read_graph
+
+    try:
+        model = onnx.load_from_string(onnx_model)
+    except DecodeError as error:
+        raise ExportError(f"this is no ONNX model ({error})") from error
+    return read_graph(model)
+
+
+def emulated_board(board: Board) -> Board:
+    """The board itself where it is emulated, else the one of the same core that counts for it."""
+    return board if board.emulated is not None else load_board(board.counted_on)
+
+
+def check_fit(plan: MemoryPlan, board: Board) -> None:
+    """Raise ExportError where the arena alone is more than the RAM: by how many bytes, and which layer peaks."""
+    excess = plan.arena_bytes - board.sram.size_bytes
+    if excess > 0:
+        raise ExportError(
+            f"the network does not fit into {board.name}: its arena is {excess:,} bytes more than the "
+            f"{board.sram.size_bytes:,} bytes of sram; {plan.describe_peak()}; choose a smaller network"
+        )
+
+
+def _images(graph: Int8Graph) -> NDArray[np.float32]:
+    """Seeded images: what they show changes no count."""
+    shape = (COUNTED_IMAGES, graph.input.channels, graph.input.height, graph.input.width)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+@register_runtime("mcu")
+class McuRuntime:
+    """Runs models as firmware in the emulator; it counts instructions, and has no times to give."""
+
+    def __init__(self, board: str = _DEFAULT_BOARD) -> None:
+        self._board = load_board(board)
+
+    @property
+    def name(self) -> str:
+        """Always "mcu"."""
+        return "mcu"
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """int8 alone."""
+        return ("int8",)
+
+    def version(self) -> str:
+        """Of the emulator. Raises DeviceError where it is missing."""
+        return f"QEMU {qemu_version()}"
+
+    def prepare(self, onnx_model: bytes, precision: str, threads: int) -> McuSession:
+        """Read a model.
+
+        Raises:
+            ExportError: it cannot be firmware. SpaceError: another precision, or more than one thread.
+
+        """
+        if precision != "int8" or threads != 1:
+            raise SpaceError(f"runtime 'mcu' runs int8 on one thread, not {precision} on {threads}")
+        return McuSession(onnx_model, self._board)
+
+
+class McuSession:
+    """One network; see `Session`."""
+
+    def __init__(self, onnx_model: bytes, board: Board) -> None:
+        self._model: bytes | None = onnx_model
+        self._board = board
+        self._graph = read_onnx(onnx_model)
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[int, ...]]:
+        """The image, channels first."""
+        taken = self._graph.input
+        return {"image": (1, taken.channels, taken.height, taken.width)}
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Real logits float64 [n, classes] of float32 images. Raises MeasurementError where they do not fit."""
+        from nas_edge.mcu import reference
+
+        if self._model is None:
+            raise MeasurementError("this session was closed")
+        wanted = self.inputs["image"][1:]
+        image = inputs.get("image")
+        if image is None or image.shape[1:] != wanted:
+            raise MeasurementError(f"input 'image' {wanted} is missing or has another shape")
+        counted = count_network(self._model, self._board, np.asarray(image, np.float32))
+        logits = reference.dequantise(self._graph.output, counted.outputs)
+        return {"logits": logits.reshape(len(logits), -1)}
+
+    def time(self, repeats: int) -> NDArray[np.float64]:
+        """Raises MeasurementError: an emulator has no times."""
+        raise MeasurementError(
+            "an emulated chip has no time of its own: 'nas-edge profile' counts its instructions instead"
+        )
+
+    def close(self) -> None:
+        """Forget the model."""
+        self._model = None
