@@ -30,19 +30,19 @@ def scratch_bytes(layer: Layer) -> int:
 
 
 def packed_weight_bytes(layer: Layer) -> int:
-    """Weights as the kernels read them: channels in twos or fours, zeros where nothing is."""
+    """Weights as the kernels read them: outputs in pairs, rows of whole words, zeros where nothing is."""
     area = layer.kernel_height * layer.kernel_width
     if layer.kind is LayerKind.DEPTHWISE:
-        return aligned(layer.in_channels) * area
+        return layer.in_channels * area
     if layer.kind in (LayerKind.CONV, LayerKind.POINTWISE, LayerKind.LINEAR):
         return aligned(layer.out_channels, 2) * aligned(area * layer.in_channels)
     return 0
 
 
 def parameter_bytes(layer: Layer) -> int:
-    """Packed weights, and a 32-bit bias and multiplier for each output channel."""
+    """Packed weights in whole words, and a 32-bit bias and multiplier for each output channel."""
     if layer.kind is LayerKind.ADD:
         return 0
     if layer.kind is LayerKind.POOL:
         return _POOL_PARAMETERS
-    return packed_weight_bytes(layer) + 8 * aligned(layer.out_channels)
+    return aligned(packed_weight_bytes(layer)) + 8 * aligned(layer.out_channels)

@@ -88,8 +88,11 @@ def _could_overwrite(layer: Layer, i: int, last_use: Sequence[int], kept: int | 
     An addition takes the input that is older: the shortcut's. It lies at an end of the arena, where it leaves what is
     free in one piece.
     """
-    narrows = layer.kind in (LayerKind.DEPTHWISE, LayerKind.POINTWISE) and layer.out_bytes <= layer.in_bytes
-    if layer.kind is not LayerKind.ADD and not narrows:
+    if layer.kind is LayerKind.DEPTHWISE:
+        able = layer.out_height <= layer.height and layer.out_width <= layer.width
+    else:
+        able = layer.kind is LayerKind.ADD or (layer.kind is LayerKind.POINTWISE and layer.out_bytes <= layer.in_bytes)
+    if not able:
         return None
     return min((tensor for tensor in layer.inputs if tensor != kept and last_use[tensor + 1] == i), default=None)
 

@@ -25,6 +25,9 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+MICROCONTROLLER = "mcu"
+"""The runtime of firmware that is generated for one network."""
+
 
 def _text(value: object) -> object:
     return " ".join(value.split()) if isinstance(value, str) else value
@@ -80,8 +83,9 @@ class Target(BaseModel):
         precision: fp32, fp16 or int8.
         threads: of the runtime.
         power_mode: what the device must be set to, "" where there is no such thing.
+        board: of a microcontroller, as `mcu.boards` knows it; "" for the target's own name.
         memory: bytes of each region ("sram", "flash" ...).
-        limits: greatest use in bytes by what is limited ("arena", "model" ...).
+        limits: greatest use in bytes of a region; where a region has none, all of it.
         table: `<directory>/<runtime>-<precision>` below `latency_tables/`, "" for `<name>/<runtime>-<precision>`.
         notes: anything a user should know.
 
@@ -98,10 +102,16 @@ class Target(BaseModel):
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     threads: int = Field(default=1, ge=1, le=1024, strict=True)
     power_mode: str = ""
+    board: str = ""
     memory: Sizes = Field(default_factory=dict)
     limits: Sizes = Field(default_factory=dict)
     table: str = ""
     notes: Text = ""
+
+    @property
+    def microcontroller(self) -> bool:
+        """Whether networks become firmware for it."""
+        return self.runtime == MICROCONTROLLER
 
     @property
     def reachable(self) -> bool:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.errors import SpaceError, UnknownNameError
 from nas_edge.spaces import Population, Precision, SearchSpace, TermCosts
+
+if TYPE_CHECKING:
+    from nas_edge.memory.firmware import FirmwareSize
+    from nas_edge.memory.population import PopulationMemory
 
 Float = NDArray[np.float64]
 
@@ -183,6 +187,7 @@ class MetricContext:
         targets: by name, for "latency@name" and so on.
         confidence: at which costs are bounded; 0.5 is the point estimate.
         precision: of weights and activations, for "sram" and "flash".
+        firmware: of a microcontroller, whose "sram" and "flash" are those of the generated code; None elsewhere.
 
     """
 
@@ -193,6 +198,7 @@ class MetricContext:
     targets: Mapping[str, TargetSources] = field(default_factory=dict)
     confidence: float = 0.9
     precision: Precision = Precision.FP32
+    firmware: FirmwareSize | None = None
 
     @property
     def bound_at(self) -> float:
@@ -297,18 +303,36 @@ def _params(context: MetricContext) -> Metric:
 
 @register_metric("flash")
 def _flash(context: MetricContext) -> Metric:
-    """Weights and biases, batch norms folded; code is not counted."""
+    """Weights and biases, batch norms folded; code as well where it is known, which is on microcontrollers."""
     space, precision = context.space, context.precision
+    if (memory := _firmware_memory(context)) is not None:
+        return FunctionMetric("flash", "bytes", memory.flash_bytes)
     return AdditiveMetric("flash", "bytes", space.costs(lambda b: b.weight_bytes, context.num_classes, precision))
 
 
 @register_metric("sram")
 def _sram(context: MetricContext) -> Metric:
-    """The layer whose input, output and kept shortcut are greatest together: no plan can need less than most of it."""
+    """On microcontrollers arena, stack and variables of the generated code.
+
+    Elsewhere the layer whose input, output and kept shortcut are greatest together: runtimes plan as they like, but no
+    plan can need less than most of it.
+    """
     space, precision = context.space, context.precision
+    if (memory := _firmware_memory(context)) is not None:
+        return FunctionMetric("sram", "bytes", memory.sram_bytes)
     terms = space.terms(context.num_classes, precision)
     peaks = TermCosts.of(terms, len(space.genes), lambda block: block.activation_bytes, combine=max)
     return FunctionMetric("sram", "bytes", peaks.max)
+
+
+def _firmware_memory(context: MetricContext) -> PopulationMemory | None:
+    if context.firmware is None:
+        return None
+    if context.precision is not Precision.INT8:
+        raise SpaceError(f"microcontrollers run networks in int8, not {context.precision.value}")
+    from nas_edge.memory.population import PopulationMemory
+
+    return PopulationMemory.of(context.space, context.num_classes, context.firmware)
 
 
 def _bounded(name: str, unit: str, source: CostSource, confidence: float) -> Metric:

@@ -14,13 +14,14 @@ from nas_edge.memory import IMAGE, Layer, LayerKind, MemoryPlan
 
 _CALLS = {
     LayerKind.CONV: "nas_conv(&{name}_window, {x}, {weights}, &{name}_to, {y}, {scratch});",
-    LayerKind.DEPTHWISE: "nas_depthwise(&{name}_window, {x}, {weights}, &{name}_to, {y}, {scratch});",
+    LayerKind.DEPTHWISE: "nas_depthwise{size}(&{name}_window, {x}, {weights}, &{name}_to, {y}, {scratch});",
     LayerKind.POINTWISE: "nas_pointwise({pixels}, {channels}, {outputs}, {x}, {weights}, &{name}_to, {y}, {scratch});",
     LayerKind.LINEAR: "nas_linear({channels}, {outputs}, {x}, {weights}, &{name}_to, {y}, {scratch});",
     LayerKind.ADD: "nas_add({count}, {x}, {other}, &{name}_sum, {y});",
     LayerKind.POOL: "nas_average_pool({pixels}, {channels}, {x}, &{name}_to, {y});",
 }
 _LOGITS = "nas_linear_logits({channels}, {outputs}, {x}, {weights}, &{name}_to, {y}, {scratch});"
+_DEPTHWISE_SIZES = (3, 5, 7)  # that have a function of their own: a program carries those it calls
 _WINDOWED = (LayerKind.CONV, LayerKind.DEPTHWISE)
 
 
@@ -145,8 +146,10 @@ def _call(i: int, name: str, graph: Int8Graph, plan: MemoryPlan) -> str:
     last = i + 1 == len(graph.layers)
     form = _LOGITS if item.output.dtype == "int32" else _CALLS[layer.kind]
     others = [_place(tensor, plan) for tensor in layer.inputs]
+    square = layer.kernel_height == layer.kernel_width and layer.kernel_height in _DEPTHWISE_SIZES
     return form.format(
         name=name,
+        size=f"_{layer.kernel_height}x{layer.kernel_width}" if square else "",
         x=others[0],
         other=others[-1],
         y="output" if last else _place(i, plan),

@@ -52,5 +52,6 @@ def weights_blob(graph: Int8Graph) -> bytes:
     for item in graph.layers:
         if has_parameters(item):
             parts += [packed_biases(item).astype("<i4").tobytes(), packed_multipliers(item).astype("<i4").tobytes()]
-            parts.append(packed_weights(item).tobytes())
+            weights = packed_weights(item).tobytes()
+            parts += [weights, bytes(-len(weights) % 4)]  # as C pads a struct that holds an int32
     return b"".join(parts) + bytes(READAHEAD_BYTES)

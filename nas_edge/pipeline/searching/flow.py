@@ -13,6 +13,7 @@ import numpy as np
 from nas_edge.errors import BudgetError, NasEdgeError
 from nas_edge.pipeline.running.directory import run_path, writing
 from nas_edge.pipeline.searching.aims import Aim
+from nas_edge.pipeline.searching.memory_figure import memory_figure
 from nas_edge.pipeline.searching.report import AccuracyFigure, CostFigure, FrontPoint, LatencyFigure, SearchReport
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.searching.source import is_table
@@ -305,6 +306,8 @@ def _slack_notes(task: SearchTask, result: SearchResult) -> list[str]:
     notes = []
     for found in result.slack:
         name = found.constraint.metric
+        if task.implied(name):
+            continue
         metric = metrics[name]
         which = "" if name == "latency" else f" {name}"
         limit, own = (figure(metric, value) for value in (asked.get(name, found.constraint.limit), found.binds_below))
@@ -336,6 +339,7 @@ def _report(task: SearchTask, path: Path, chosen: _Chosen, course: _Course) -> S
         macs=float(space.macs(row, classes)[0]),
         params=float(space.params(row, classes)[0]),
         others={name: float(metrics[name](row)[0]) for name in task.names() if name not in shown},
+        memory=memory_figure(task, chosen.arch),
         verified=chosen.verified,
         verification_asked=task.verified,
         evaluations=course.evaluations,

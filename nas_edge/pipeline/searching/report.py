@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nas_edge.pipeline.searching.memory_figure import MemoryFigure
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.units import format_bytes, format_count, format_ms
 
@@ -128,6 +129,7 @@ class SearchReport:
         energies: by target, where they are known.
         macs, params: of the network.
         others: further figures that were bounded or asked for, by metric.
+        memory: of the network as firmware, None where the target is no microcontroller.
         verified: every latency budget was measured to be met, and the accuracy was measured.
         verification_asked: whether verifying was to be done.
         evaluations, wall_s: of all searches together, measuring left out.
@@ -154,6 +156,7 @@ class SearchReport:
     wall_s: float
     energies: Mapping[str, CostFigure] = field(default_factory=dict)
     others: Mapping[str, float] = field(default_factory=dict)
+    memory: MemoryFigure | None = None
     rounds: int = 0
     front: tuple[FrontPoint, ...] = ()
     interrupted: bool = False
@@ -203,6 +206,8 @@ class SearchReport:
             data["energy_mj"] = {name: figure.to_json() for name, figure in self.energies.items()}
         if self.others:
             data["figures"] = dict(self.others)
+        if self.memory is not None:
+            data["memory"] = self.memory.to_json()
         if self.front:
             data["front"] = [point.to_json() for point in self.front]
         if self.interrupted:
@@ -237,7 +242,11 @@ class SearchReport:
             f"probability {self.latency.confidence:.0%}; {figure.origin}"
             for name, figure in self.energies.items()
         ]
-        lines += [f"{metric:<10} {_shown(metric, value)}" for metric, value in self.others.items()]
+        told = () if self.memory is None else ("sram", "flash")
+        lines += [
+            f"{metric:<10} {_shown(metric, value)}" for metric, value in self.others.items() if metric not in told
+        ]
+        lines += [] if self.memory is None else self.memory.lines()
         lines.append(
             f"network    {self.space}, {self.resolution} px, {format_count(self.macs)} MACs, "
             f"{format_count(self.params)} parameters{'' if self.precision == 'fp32' else f', {self.precision}'}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nas_edge.errors import ConfigError, UnknownNameError
+from nas_edge.pipeline.microcontrollers import firmware_of, memory_limits
 from nas_edge.pipeline.searching.aims import Aim, chosen_precisions, open_aim
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.searching.source import Source, open_source
@@ -57,6 +58,20 @@ class SearchTask:
         budgets = {self.metric_of("latency", aim): aim.budget.latency_ms for aim in self.aims}
         return {name: limit for name, limit in budgets.items() if limit is not None}
 
+    def memory_limits(self) -> dict[str, float]:
+        """What microcontrollers among the targets have of SRAM and flash: bounds that nobody has to ask for."""
+        found: dict[str, float] = {}
+        for aim in self.aims:
+            for name, limit in memory_limits(aim.target).items():
+                found[name] = min(limit, found.get(name, limit))
+        return found
+
+    def implied(self, name: str) -> bool:
+        """Whether the bound on a metric is the target's own, which nobody asked for."""
+        request = self.request
+        asked = {"sram": request.sram_bytes, "flash": request.flash_bytes}
+        return name in asked and asked[name] is None
+
     def constraints(self, limits: Mapping[str, float] | None = None) -> tuple[Constraint, ...]:
         """All budgets; the first target's latency first: the front is along it.
 
@@ -77,6 +92,8 @@ class SearchTask:
             self.metric_of("instructions", self.aims[0]): request.instructions,
         }
         wanted |= {name: limit for name, limit in own.items() if limit is not None}
+        for name, limit in self.memory_limits().items():
+            wanted[name] = min(limit, wanted.get(name, limit))
         found = [Constraint(name, "<=", limit) for name, limit in wanted.items()]
         if request.min_accuracy is not None:
             found.append(Constraint("accuracy", ">=", request.min_accuracy))
@@ -127,6 +144,7 @@ class SearchTask:
             sources,
             self.request.confidence,
             precision,
+            next((firmware for aim in aims if (firmware := firmware_of(aim.target)) is not None), None),
         )
 
     def search(
@@ -180,7 +198,7 @@ def prepare(request: SearchRequest, progress: Progress = silent) -> SearchTask:
     ):
         if value not in known:
             raise UnknownNameError(name, value, known)
-    if not request.bounded:
+    if not request.bounded and not any(memory_limits(load_target(budget.target)) for budget in request.targets):
         raise ConfigError(
             "a search needs a budget: --latency 5ms, --macs 60M or --params 2M, or several of them; or --min-accuracy "
             "90%, or --pareto latency,accuracy"
