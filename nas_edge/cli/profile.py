@@ -29,7 +29,11 @@ nas-edge profile model.onnx --target local --per-layer --json
 
 nas-edge profile model.tflite --target local
 
-nas-edge profile model.onnx --host pi@192.168.1.5"""
+nas-edge profile model.onnx --host pi@192.168.1.5
+
+nas-edge profile runs/20260101-120000-stm32f405 --target stm32f405
+
+nas-edge profile runs/20260101-120000-stm32f405 --target stm32f405 --serial /dev/ttyACM0"""
 
 
 def register(app: typer.Typer) -> None:
@@ -60,10 +64,10 @@ def profile(
     debug: DebugOption = False,
 ) -> int:
     """Measure a network on the device: median, p90, spread, and predicted against measured."""
-    from nas_edge.pipeline.profile_flow import profile_flow
+    from nas_edge.pipeline.profile_command import profile_command
 
     with shown_progress() as progress:
-        report = profile_flow(
+        report = profile_command(
             subject, target, host=host, serial=serial, runtime=runtime, regime=regime, statistic=statistic,
             effort=chosen_effort(effort, quick, thorough), per_layer=per_layer, seed=seed, progress=progress,
         )  # fmt: skip

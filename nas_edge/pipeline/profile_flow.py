@@ -205,7 +205,7 @@ def profile_flow(
         asked = "local"  # the run's was named after such a device
     protocol = protocol_for(effort, regime, statistic, seed)
     asked_target = run_by(at_device(load_target(asked), host, serial), runtime)
-    model, artefact = _model_of_run(run, asked_target.runtime) if run else _model_of_file(subject)
+    model, artefact = model_of_run(run, asked_target.runtime) if run else model_of_file(subject)
     tflite = is_tflite(model)
     if subject.suffix == ".tflite" and not tflite:
         raise FormatError(f"{subject}: is no .tflite file, or a damaged one")
@@ -237,7 +237,8 @@ def profile_flow(
     return report
 
 
-def _model_of_file(path: Path) -> tuple[bytes, str]:
+def model_of_file(path: Path) -> tuple[bytes, str]:
+    """A model's bytes, and what they are in words. Raises ConfigError for other files."""
     if path.suffix not in _SUFFIXES:
         raise ConfigError(f"{path}: is neither the directory of a run nor an ONNX or .tflite file")
     if path.stat().st_size > _MAX_MODEL_BYTES:
@@ -253,7 +254,7 @@ def _layers(runtime: Runtime, model: bytes, precision: str, threads: int) -> tup
     return runtime.layer_times(model, precision, threads)
 
 
-def _model_of_run(run: Run, runtime: str) -> tuple[bytes, str]:
+def model_of_run(run: Run, runtime: str) -> tuple[bytes, str]:
     """The exported file where there is one; otherwise the same graph with seeded weights, which takes as long."""
     from nas_edge.pipeline.bundle import load_bundle
     from nas_edge.pipeline.export_flow import exported_model

@@ -84,6 +84,7 @@ class Target(BaseModel):
         threads: of the runtime.
         power_mode: what the device must be set to, "" where there is no such thing.
         board: of a microcontroller, as `mcu.boards` knows it; "" for the target's own name.
+        flash: words of the command that writes "{firmware}" to a microcontroller, run without a shell.
         memory: bytes of each region ("sram", "flash" ...).
         limits: greatest use in bytes of a region; where a region has none, all of it.
         table: `<directory>/<runtime>-<precision>` below `latency_tables/`, "" for `<name>/<runtime>-<precision>`.
@@ -103,6 +104,7 @@ class Target(BaseModel):
     threads: int = Field(default=1, ge=1, le=1024, strict=True)
     power_mode: str = ""
     board: str = ""
+    flash: tuple[str, ...] = ()
     memory: Sizes = Field(default_factory=dict)
     limits: Sizes = Field(default_factory=dict)
     table: str = ""

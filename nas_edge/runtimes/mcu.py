@@ -92,7 +92,7 @@ def count_network(
     plan = plan_graph(graph)
     stand_in = emulated_board(board)
     check_fit(plan, board)
-    codes = reference.quantise_images(graph, _images(graph) if images is None else images)
+    codes = reference.quantise_images(graph, seeded_images(graph) if images is None else images)
     with tempfile.TemporaryDirectory(prefix="nas-edge-mcu-") as place:
         where = folder or Path(place)
         write_library(where / "network", generate(graph))
@@ -137,9 +137,9 @@ def check_fit(plan: MemoryPlan, board: Board) -> None:
         )
 
 
-def _images(graph: Int8Graph) -> NDArray[np.float32]:
-    """Seeded images: what they show changes no count."""
-    shape = (COUNTED_IMAGES, graph.input.channels, graph.input.height, graph.input.width)
+def seeded_images(graph: Int8Graph, count: int = COUNTED_IMAGES) -> NDArray[np.float32]:
+    """Images to count on, float32 [n, channels, height, width]: what they show changes no count."""
+    shape = (count, graph.input.channels, graph.input.height, graph.input.width)
     return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 

@@ -1,7 +1,8 @@
 """Networks that others published milliseconds of, as layers: what is counted to hold modelled times against them.
 
 MLPerf Tiny's (Banbury et al., 2021): ResNet-8 on 32 x 32 images, MobileNetV1 of width 0.25 on 96 x 96, DS-CNN on
-49 x 10 spectrograms. ST's model zoo: MobileNetV1 (Howard et al., 2017) and MobileNetV2 (Sandler et al., 2018) of other sizes.
+49 x 10 spectrograms. ST's model zoo: MobileNetV1 (Howard et al., 2017) and MobileNetV2 (Sandler et al., 2018) of other
+sizes.
 """
 
 from __future__ import annotations

@@ -169,10 +169,10 @@ class ProfileArguments(_OnRun):
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Profile the run's network."""
-        from nas_edge.pipeline.profile_flow import profile_flow
+        from nas_edge.pipeline.profile_command import profile_command
 
         subject = self.run_directory(named)
-        return profile_flow(
+        return profile_command(
             subject, self.target, regime=self.regime, statistic=self.statistic, effort=self.effort, seed=self.seed,
             progress=progress,
         )  # fmt: skip
