@@ -25,6 +25,9 @@ ALIASES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+ETHOS_U = "ethos-u"
+"""The runtime of Arm's accelerators, which are modelled by Arm's compiler."""
+
 MICROCONTROLLER = "mcu"
 """The runtime of firmware that is generated for one network."""
 
@@ -71,6 +74,16 @@ class DeviceAddress(BaseModel):
         return self
 
 
+class AcceleratorNames(BaseModel):
+    """An Ethos-U and the memory around it, in the words of Arm's compiler: see `runtimes.vela.Accelerator`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: str
+    system: str
+    memory: str
+
+
 class Target(BaseModel):
     """A device with the way networks run on it.
 
@@ -84,6 +97,7 @@ class Target(BaseModel):
         threads: of the runtime.
         power_mode: what the device must be set to, "" where there is no such thing.
         board: of a microcontroller, as `mcu.boards` knows it; "" for the target's own name.
+        accelerator: an Ethos-U, where networks run on one.
         flash: words of the command that writes "{firmware}" to a microcontroller, run without a shell.
         memory: bytes of each region ("sram", "flash" ...).
         limits: greatest use in bytes of a region; where a region has none, all of it.
@@ -105,6 +119,7 @@ class Target(BaseModel):
     power_mode: str = ""
     board: str = ""
     flash: tuple[str, ...] = ()
+    accelerator: AcceleratorNames | None = None
     memory: Sizes = Field(default_factory=dict)
     limits: Sizes = Field(default_factory=dict)
     table: str = ""
