@@ -45,6 +45,7 @@ class DeployKind:
 
 
 ONNX_KIND = DeployKind()
+C_KIND = DeployKind(example="deploy_example_c.py", needs="a C compiler, make, numpy and Pillow")
 TFLITE_KIND = DeployKind(
     "model.tflite", "deploy_example_tflite.py", needs="ai-edge-litert (or tflite-runtime), numpy and Pillow"
 )

@@ -13,15 +13,22 @@ from nas_edge.devices import LocalDevice
 from nas_edge.errors import ConfigError
 from nas_edge.files import make_directory, read_described, read_yaml, write_json, write_yaml
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS
-from nas_edge.pipeline.networks import FINETUNED, bundle_dataset, bundle_preprocess, subnet_of_run
+from nas_edge.pipeline.networks import (
+    FINETUNED,
+    bundle_dataset,
+    bundle_evaluator,
+    bundle_preprocess,
+    subnet_of_run,
+)
 from nas_edge.pipeline.running.directory import load_run
 from nas_edge.progress import Progress, silent
-from nas_edge.spaces import SearchSpace
+from nas_edge.spaces import Precision, SearchSpace
 from nas_edge.units import format_duration
 
 if TYPE_CHECKING:
     from nas_edge.data import Dataset, Preprocess
     from nas_edge.pipeline.starting import Start
+    from nas_edge.supernet.static import StaticNet
     from nas_edge.supernet.supernet import Supernet
     from nas_edge.training.evaluate import Evaluator
     from nas_edge.training.loop import Trained
@@ -285,13 +292,18 @@ def bundle_header(
 
 @dataclass(frozen=True)
 class FinetuneReport:
-    """Accuracy on the search split before and after, 0..1, with 95 % intervals."""
+    """Accuracy on the search split before and after, 0..1, with 95 % intervals.
+
+    Attributes:
+        precision: that both were measured in; "int8" after training for it.
+    """
 
     run: Path
     before: tuple[float, float, float]
     after: tuple[float, float, float]
     kept: bool
     seconds: float
+    precision: str = "fp32"
 
     @property
     def exit_code(self) -> int:
@@ -304,6 +316,7 @@ class FinetuneReport:
         return {
             "run": str(self.run),
             "split": "search",
+            "precision": self.precision,
             "before": dict(zip(names, self.before, strict=True)),
             "after": dict(zip(names, self.after, strict=True)),
             "kept": self.kept,
@@ -318,7 +331,8 @@ class FinetuneReport:
         told = (
             "kept: export and evaluate use the new weights" if self.kept else "not better: the inherited weights stay"
         )
-        return [f"search split: {before} before, {after} after {format_duration(self.seconds)}; {told}"]
+        where = "search split" + (", in int8" if self.precision == "int8" else "")
+        return [f"{where}: {before} before, {after} after {format_duration(self.seconds)}; {told}"]
 
 
 def finetune_flow(
@@ -327,17 +341,22 @@ def finetune_flow(
     data: str | None = None,
     epochs: int = 5,
     time_limit_s: float | None = None,
+    qat: bool = False,
     seed: int = 0,
     progress: Progress = silent,
 ) -> FinetuneReport:
     """Train a run's network on its own; better weights are kept in the run, worse ones are not.
 
+    With `qat` it is trained as its int8 file computes (`training.fake_quantised`), and judged in int8: by the file that
+    `export --precision int8` would write before and after.
+
     Raises:
         ConfigError: not a run. DataError, TrainingError: see `train_flow`.
     """
     from nas_edge.supernet.weights import save_weights, to_stored_precision
+    from nas_edge.training.answers import ranges_of
     from nas_edge.training.evaluate import Evaluation, Evaluator
-    from nas_edge.training.finetune import finetune, finetune_recipe
+    from nas_edge.training.finetune import finetune, finetune_for_int8, finetune_recipe
     from nas_edge.training.recipe import Recipe
 
     start = time.monotonic()
@@ -346,21 +365,30 @@ def finetune_flow(
     preprocess = bundle_preprocess(bundle)
     dataset = bundle_dataset(bundle, data, progress)
     recipe = finetune_recipe(Recipe.from_dict(bundle.header.get("recipe", {})), epochs, seed)
-    evaluator = Evaluator(dataset.train, preprocess)
+    precision = Precision.INT8 if qat else Precision.FP32
+    evaluator = bundle_evaluator(bundle, precision) if qat else Evaluator(dataset.train, preprocess)
+    side = subnet.resolution
 
-    def figures(answers: Evaluation) -> tuple[float, float, float]:
+    def figures(net: StaticNet) -> tuple[float, float, float]:
+        answers: Evaluation = evaluator.evaluate(net, side, dataset.search, precision=precision)
         return (answers.accuracy, *answers.interval())
 
-    side = subnet.resolution
-    before = figures(evaluator.evaluate(subnet, side, dataset.search))
+    before = figures(subnet)
     work = make_directory(run / "finetune")
-    trained, _ = finetune(subnet, dataset, preprocess, recipe, work, time_limit_s=time_limit_s, progress=progress)
+    if qat:
+        ranges = ranges_of(subnet, evaluator.calibration_batches(side))
+        trained, _ = finetune_for_int8(
+            subnet, dataset, preprocess, recipe, work, ranges=ranges, form=evaluator.form, time_limit_s=time_limit_s,
+            progress=progress,
+        )  # fmt: skip
+    else:
+        trained, _ = finetune(subnet, dataset, preprocess, recipe, work, time_limit_s=time_limit_s, progress=progress)
     to_stored_precision(trained)
-    after = figures(evaluator.evaluate(trained, side, dataset.search))
+    after = figures(trained)
     kept = after[0] >= before[0]
     if kept:
         save_weights(trained, run / FINETUNED)
-    report = FinetuneReport(run, before, after, kept, time.monotonic() - start)
+    report = FinetuneReport(run, before, after, kept, time.monotonic() - start, str(precision.value))
     shutil.rmtree(work)
     write_json(run / "finetune.json", {"format": 1, **report.to_json(), "recipe": recipe.to_dict()})
     return report

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas_edge.spaces.onnx_blocks import build_onnx
-from nas_edge.spaces.onnx_quantise import CANONICAL, QdqForm, quantise
+from nas_edge.spaces.onnx_quantise import CANONICAL, QdqForm, Ranges, quantise
 from nas_edge.spaces.onnx_ranges import observe
 from nas_edge.supernet.fold import fold
 from nas_edge.supernet.static import StaticNet
@@ -31,6 +31,11 @@ _OBSERVED_AT_ONCE = 8  # every activation of so many images is in memory
 def float_model(net: StaticNet) -> onnx.ModelProto:
     """The exported graph of a recalibrated network in evaluation mode: batch norms folded, dynamic batch."""
     return build_onnx(net.specs, fold(net), batch=None)
+
+
+def ranges_of(net: StaticNet, calibration: Iterable[Tensor]) -> Ranges:
+    """Ranges of activations, observed on `calibration`: normalised images, float [n, 3, r, r] each."""
+    return observe(float_model(net), _few_at_once(calibration))
 
 
 def int8_model(net: StaticNet, calibration: Iterable[Tensor], form: QdqForm = CANONICAL) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""Fine-tuning one subnet on its own, from the weights it inherited."""
+"""Fine-tuning one subnet on its own, from the weights it inherited: as it is, or for int8."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from pathlib import Path
 from nas_edge.data import Dataset, Preprocess
 from nas_edge.data.calibration import choose_calibration
 from nas_edge.progress import Progress, silent
+from nas_edge.spaces.onnx_quantise import CANONICAL, QdqForm, Ranges
 from nas_edge.supernet.recalibrate import recalibrate
 from nas_edge.supernet.static import StaticBlock, StaticNet
 from nas_edge.training.evaluate import Evaluator
+from nas_edge.training.fake_quantised import FakeQuantised, unfold
 from nas_edge.training.loop import Setting, Trained, train, uses_bf16
 from nas_edge.training.losses import Single
 from nas_edge.training.recipe import Recipe
 
 _RATE = 0.2  # of the supernet's learning rate: the weights are nearly right already
+_INT8_RATE = 0.1  # of that: without batch norms a step goes further
 
 
 def finetune_recipe(recipe: Recipe, epochs: int, seed: int) -> Recipe:
@@ -31,6 +34,46 @@ def finetune_recipe(recipe: Recipe, epochs: int, seed: int) -> Recipe:
         bf16=None,
         seed=seed,
     )
+
+
+def finetune_for_int8(
+    subnet: StaticNet,
+    dataset: Dataset,
+    preprocess: Preprocess,
+    recipe: Recipe,
+    out: Path,
+    *,
+    ranges: Ranges,
+    form: QdqForm = CANONICAL,
+    time_limit_s: float | None = None,
+    progress: Progress = silent,
+) -> tuple[StaticNet, Trained]:
+    """Train the folded weights of `subnet` while they and all activations are rounded as in its int8 file.
+
+    Returned as the same network with batch norms that do nothing, in evaluation mode: folded and quantised again it is
+    what was trained, but for the ranges, which are observed anew.
+
+    Args:
+        subnet: recalibrated; changed in place.
+        dataset: only its train split is read.
+        preprocess: from pictures to numbers.
+        recipe: from `finetune_recipe`; drop-connect and dropout play no part.
+        out: directory of the checkpoint.
+        ranges: of activations, observed on the float model.
+        form: of the int8 file.
+        time_limit_s: as in `training.loop.train`.
+        progress: told how far it is.
+
+    Raises:
+        TrainingError, FormatError: see `training.loop.train`.
+    """
+    gentle = replace(recipe, learning_rate=recipe.learning_rate * _INT8_RATE, weight_decay=0.0, bf16=False)
+    net = FakeQuantised(subnet, ranges, form)
+    objective = Single(net, net.resolution, gentle, bf16=False)
+    setting = Setting(net, objective, dataset, preprocess, net.resolution, gentle, out)
+    done = train(setting, time_limit_s=time_limit_s, progress=progress)
+    unfold(subnet, net.weights())
+    return subnet.eval(), done
 
 
 def finetune(

@@ -21,6 +21,7 @@ from nas_edge.pipeline.networks import FINETUNED
 from nas_edge.pipeline.running.pipelines import read_pipeline
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
+from nas_edge.pipeline.export_flow import export_flow
 from nas_edge.pipeline.train_flow import finetune_flow, read_recipe, train_flow
 from nas_edge.spaces import Template
 from tests.bundles import make_images
@@ -103,12 +104,28 @@ def test_finetuning_keeps_better_weights_and_says_what_it_did(
     assert evaluate_flow(str(run), None).accuracy == pytest.approx(after, abs=1e-4)
 
 
+def test_training_for_int8_is_judged_in_int8_and_exported_as_such(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    request = SearchRequest(target="jetson", bundle=str(trained), macs=1e6, verify=False, evaluations=500)
+    run = search_flow(request).run
+    report = finetune_flow(run, epochs=2, qat=True)
+    assert report.precision == report.to_json()["precision"] == "int8"
+    assert "in int8" in report.lines()[0]
+    if report.kept:
+        exported = export_flow(run, precision="int8").quantisation
+        assert exported is not None
+        assert exported.after == pytest.approx(report.after[0], abs=1e-4)
+
+
 def test_kill_9_at_any_moment_and_the_same_command_gives_the_same_bundle(work: Path, trained: Path) -> None:
     out = work / "again"
     recipe = work / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE | {"epochs": 4}))
     code = (
-        "import sys, torch, yaml; from pathlib import Path; from nas_edge.pipeline.train_flow import train_flow\n"
+        "import sys, torch, yaml; from pathlib import Path; from nas_edge.pipeline.export_flow import export_flow
+from nas_edge.pipeline.train_flow import train_flow\n"
         f"torch.set_num_threads(1); recipe = yaml.safe_load(Path({str(recipe)!r}).read_text())\n"
         f"train_flow({str(work / 'images')!r}, {str(work / 'space.yaml')!r}, Path({str(out)!r}), recipe=recipe, "
         f"name='colours', subnets={SUBNETS})"
