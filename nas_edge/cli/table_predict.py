@@ -40,6 +40,9 @@ def predict(
     resolution: Annotated[
         int | None, typer.Option(min=8, max=4096, help="Side of the input; default: its own.")
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32 or int8; default: an int8 file's, else the target's.")
+    ] = None,
     space: SpaceOption = None,
     classes: ClassesOption = None,
     bundle: BundleOption = "trashnet",
@@ -54,7 +57,7 @@ def predict(
     """
     from nas_edge.pipeline.tables.predicting import predict_command
 
-    report = predict_command(target, arch, space, classes, bundle, confidence, resolution)
+    report = predict_command(target, arch, space, classes, bundle, confidence, resolution, precision)
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code
 

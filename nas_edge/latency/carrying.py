@@ -6,6 +6,9 @@ large kernels, squeezes, swish, strides, high resolutions, wide layers, MACs and
 block, so that a network's correction is a sum over its blocks. Ten networks cannot support a dozen coefficients: they
 are drawn to zero by a ridge whose strength is chosen by leaving networks out (Hoerl and Kennard, 1970). Strong enough,
 nothing is left but the parts: few networks mean few parameters, and noisy ones fewer.
+
+Where the devices differ by little but speed, even that is too much: one factor on the known times predicts better.
+Both are kept, and mixed as they predict networks that are left out, the better one by far the more.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ _LEAST_SHARE = 0.2  # of a block's first guess, below which no correction takes 
 _LEAST_MS = 1e-6
 _ROUNDS = 3  # of reweighting
 _LEAST_LIMIT = 0.005
+_POWER = 4
 _NETWORKS_FOR_PARTS, _NETWORKS_FOR_CORRECTIONS = 5, 8
 
 
@@ -44,6 +48,8 @@ class Carrying:
         means: float64 [features], the mean network's feature for each ms of the first guess.
         strength: of the ridge; infinite for no corrections.
         left_out_ms: float64 [m], each network predicted by a fit (its strength included) that did not see it.
+        plain_share: of the mixture, what one factor on the first part alone makes; 0 to 1.
+        plain_factor: that factor.
 
     """
 
@@ -52,13 +58,17 @@ class Carrying:
     means: Floats
     strength: float
     left_out_ms: Floats
+    plain_share: float = 0.0
+    plain_factor: float = 1.0
 
     def block_ms(self, blocks: Sequence[BlockSpec], parts: Floats) -> Floats:
         """Milliseconds on the other device, float64 [n], of blocks whose parts (float64 [n, parts]) are given."""
         guess = np.maximum(parts @ self.shares, _LEAST_MS)
         design = block_features(blocks, guess) - self.means * guess[:, None]
-        ms: Floats = np.maximum(guess + design @ self.weights, _LEAST_SHARE * guess)
-        return ms
+        learned: Floats = np.maximum(guess + design @ self.weights, _LEAST_SHARE * guess)
+        if not self.plain_share:
+            return learned
+        return (1 - self.plain_share) * learned + self.plain_share * self.plain_factor * parts[:, 0]
 
 
 def block_features(blocks: Sequence[BlockSpec], known_ms: Floats) -> Floats:
@@ -120,7 +130,18 @@ def fit_carrying(
     for group in range(groups if m > 1 else 0):
         out = fold == group
         left_out[out] = fit(~out)[1][out]
-    return replace(whole, left_out_ms=left_out)
+    whole = replace(whole, left_out_ms=left_out)
+    return whole if m == 1 or parts.shape[1] != 2 else _mixed(whole, counts @ parts[:, 0], measured, fold)
+
+
+def _mixed(learned: Carrying, known_ms: Floats, measured_ms: Floats, fold: NDArray[np.int64]) -> Carrying:
+    """With one factor on the known times (float64 [m]) beside it, each by the inverse fourth power of its error."""
+    ratios = measured_ms / known_ms
+    scaled = known_ms * np.array([np.median(ratios[fold != group]) for group in fold])
+    errors = [max(1e-6, float(np.abs(np.log(ms / measured_ms)).mean())) for ms in (learned.left_out_ms, scaled)]
+    share = errors[0] ** _POWER / (errors[0] ** _POWER + errors[1] ** _POWER)
+    left_out = (1 - share) * learned.left_out_ms + share * scaled
+    return replace(learned, left_out_ms=left_out, plain_share=share, plain_factor=float(np.median(ratios)))
 
 
 def _shares(relative: Floats, trust: Floats) -> Floats:

@@ -121,6 +121,29 @@ def test_a_carrying_says_of_blocks_what_it_says_of_their_sums() -> None:
     assert block_features(blocks, np.ones(len(blocks))).shape == (len(blocks), len(FEATURES))
 
 
+@pytest.mark.parametrize("count", [5, 10])
+def test_a_device_that_differs_by_speed_alone_is_not_made_worse_by_learning_more(count: int) -> None:
+    """Noisy networks of a device at 1.7 times the time: one factor is all there is to know."""
+    errors, plain = [], []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        rows = LITE0.sample(count + 60, rng)
+        networks = [LITE0.lower(row, 10) for row in rows]
+        truth = 1.7 * np.array([sum(TABLE.blocks[b].ms for b in network) for network in networks])
+        noisy = truth * np.exp(0.06 * rng.standard_normal(len(truth)))
+        blocks = list(dict.fromkeys(b for network in networks for b in network))
+        parts = known_parts(TABLE, blocks)
+        row_of = {block: i for i, block in enumerate(blocks)}
+        used = list(dict.fromkeys(b for network in networks[:count] for b in network))
+        carrying = fit_carrying(networks[:count], noisy[:count], used, parts[[row_of[b] for b in used]])
+        of_block = dict(zip(blocks, carrying.block_ms(blocks, parts), strict=True))
+        predicted = np.array([sum(of_block[b] for b in network) for network in networks[count:]])
+        errors.append(np.abs(predicted / truth[count:] - 1).mean())
+        factor = float(np.median(noisy[:count] / truth[:count]))
+        plain.append(abs(factor - 1))
+    assert np.mean(errors) < np.mean(plain) + 0.012
+
+
 def test_a_plan_spreads_over_latency_and_is_the_same_for_a_seed() -> None:
     plan = choose_networks(TABLE, LITE0, 10, 12, seed=1)
     assert len({p.arch.tobytes() for p in plan}) == 12

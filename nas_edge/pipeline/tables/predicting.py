@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas_edge.errors import ConfigError
+from nas_edge.errors import ConfigError, UnknownNameError
 from nas_edge.files import read_json
 from nas_edge.latency.energy import has_energy, network_energy
 from nas_edge.latency.network_predictor import NetworkPredictor
@@ -17,7 +17,7 @@ from nas_edge.pipeline.tables.commands import TableReport, chosen_space
 from nas_edge.pipeline.tables.describing import prediction_origin, table_share
 from nas_edge.pipeline.tables.finding import FoundTable, load_table_for
 from nas_edge.pipeline.targets import load_target
-from nas_edge.spaces import BlockSpec, SearchSpace, preset_names
+from nas_edge.spaces import BlockSpec, Precision, SearchSpace, preset_names
 from nas_edge.units import format_count, format_ms
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class NamedNetwork:
         rest: stand-ins for operators that belong to no block.
         space: that it is a point of; None where it comes from elsewhere.
         notes: what a user should know of how it was read.
+        precision: that the file is in; None where it does not say.
 
     """
 
@@ -42,6 +43,7 @@ class NamedNetwork:
     rest: tuple[BlockSpec, ...] = ()
     space: SearchSpace | None = None
     notes: tuple[str, ...] = ()
+    precision: Precision | None = None
 
 
 def read_network(
@@ -67,7 +69,7 @@ def read_network(
         if found.operators:
             listed = ", ".join(f"{kind} {count}" for kind, count in found.operators[:6])
             notes.append(f"operators that belong to no block are priced by what they compute: {listed}")
-        return NamedNetwork(path.name, found.blocks, found.rest, None, tuple(notes))
+        return NamedNetwork(path.name, found.blocks, found.rest, None, tuple(notes), found.precision)
     data = read_json(path)
     if is_net_config(data):
         name = str(data.get("name", path.name))
@@ -89,8 +91,11 @@ def predict_command(
     bundle: str,
     confidence: float,
     resolution: int | None = None,
+    precision: str | None = None,
 ) -> TableReport:
     """Predicted latency of one network on a target, in a sitting to come; energy beside it where the table has it.
+
+    `precision` is by default that of an ONNX file in int8, else the target's.
 
     Raises:
         ArchitectureError: not a point of the space, or layers that do not fit. ConfigError: a confidence that is none.
@@ -101,7 +106,11 @@ def predict_command(
         raise ConfigError(f"confidence must be at least 0.5 and below 1, not {confidence:g}")
     network = read_network(arch, space, num_classes, bundle, resolution)
     device = load_target(target)
-    found = load_table_for(device)
+    if precision not in (None, *Precision):
+        raise UnknownNameError("precision", str(precision), [each.value for each in Precision])
+    if precision is None and network.precision is Precision.INT8:
+        precision = Precision.INT8.value
+    found = load_table_for(device.model_copy(update={"precision": precision or device.precision}))
     predictor = NetworkPredictor.of(found.table, network.space, from_elsewhere=network.space is None).later()
     prediction = predictor.predict([network.blocks + network.rest], confidence)
     figures = _figures(prediction)
