@@ -1,4 +1,4 @@
-"""`nas-edge profile`: which way of measuring a target takes: timed, counted in an emulator, or on a serial line."""
+"""`nas-edge profile`: which way a target takes: timed, counted in an emulator, on a serial line, or estimated."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 from nas_edge.errors import ConfigError
 from nas_edge.pipeline.profile_flow import ProfileReport, model_of_file, model_of_run, profile_flow
 from nas_edge.pipeline.running.directory import load_run
-from nas_edge.pipeline.targets import Target, load_target, target_names
+from nas_edge.pipeline.targets import ETHOS_U, Target, load_target, target_names
 from nas_edge.progress import Progress, silent
 
 if TYPE_CHECKING:
     from nas_edge.pipeline.counted_report import CountedReport
+    from nas_edge.pipeline.estimated_flow import EstimatedReport
     from nas_edge.pipeline.serial_flow import SerialReport
 
 
@@ -25,8 +26,8 @@ def profile_command(
     runtime: str | None = None,
     progress: Progress = silent,
     **options: Any,
-) -> ProfileReport | CountedReport | SerialReport:
-    """Measure a network as its target is measured: see `profile_flow`, `count_flow` and `serial_flow`.
+) -> ProfileReport | CountedReport | SerialReport | EstimatedReport:
+    """Measure a network as its target is: see `profile_flow`, `count_flow`, `serial_flow` and `estimate_flow`.
 
     Args:
         subject: directory of a run, or a file.
@@ -40,25 +41,31 @@ def profile_command(
     Raises: as these do; ConfigError for options that a microcontroller does not have.
 
     """
-    microcontroller = _microcontroller(subject, target, runtime)
-    if microcontroller is None:
+    small = _without_a_clock(subject, target, runtime)
+    if small is None:
         return profile_flow(subject, target, host=host, serial=serial, runtime=runtime, progress=progress, **options)
     if host:
         raise ConfigError("--host is a device over ssh; a microcontroller is at a port: --serial /dev/ttyACM0")
     run = None if subject.is_file() else load_run(subject)
-    model, artefact = model_of_run(run, microcontroller.runtime) if run else model_of_file(subject)
-    port = serial or (microcontroller.device.address if microcontroller.device.kind == "serial" else "")
+    model, artefact = model_of_run(run, small.runtime) if run else model_of_file(subject)
+    if small.runtime == ETHOS_U:
+        from nas_edge.pipeline.estimated_flow import estimate_flow
+
+        return estimate_flow(subject, small, run, model, artefact, progress)
+    port = serial or (small.device.address if small.device.kind == "serial" else "")
     if port:
         from nas_edge.pipeline.serial_flow import serial_flow
 
-        return serial_flow(subject, microcontroller, model, port, microcontroller.flash, progress)
+        return serial_flow(subject, small, model, port, small.flash, progress)
     from nas_edge.pipeline.counted_flow import count_flow
 
-    return count_flow(subject, microcontroller, run, model, artefact, progress)
+    return count_flow(subject, small, run, model, artefact, progress)
 
 
-def _microcontroller(subject: Path, target: str | None, runtime: str | None) -> Target | None:
-    """The target where it is a microcontroller; None for all others, and where `profile_flow` says what is wrong."""
+def _without_a_clock(subject: Path, target: str | None, runtime: str | None) -> Target | None:
+    """The target where it is a microcontroller or an accelerator beside one; None for all others, and where
+    `profile_flow` says what is wrong.
+    """
     if target is None:
         if subject.is_file() or not subject.is_dir():
             return None
@@ -66,4 +73,5 @@ def _microcontroller(subject: Path, target: str | None, runtime: str | None) -> 
         if target not in target_names():
             return None
     found = load_target(target)
-    return found if found.microcontroller and runtime in (None, found.runtime) else None
+    clockless = found.microcontroller or found.runtime == ETHOS_U
+    return found if clockless and runtime in (None, found.runtime) else None
