@@ -118,7 +118,7 @@ class CountedReport:
         """For a person."""
         counted, run = self.counted, self.counted.run
         board = counted.board
-        stand_in = "" if board.emulated else f", in place of {board.name}, which has the same core"
+        stand_in = "" if board.emulated else f", in place of {board.name}: the same core"
         each = counted.instructions / counted.graph.macs
         lines = [
             f"COUNTED    {counted.instructions:,.0f} instructions, {each:.2f} for each of"

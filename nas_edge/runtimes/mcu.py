@@ -18,8 +18,10 @@ from nas_edge.errors import ExportError, MeasurementError, SpaceError
 from nas_edge.mcu.boards import Board, load_board
 from nas_edge.mcu.emulator import Count, EmulatedRun, Method, count_firmware
 from nas_edge.mcu.emulator.qemu import TIMEOUT_S, qemu_version
-from nas_edge.mcu.firmware import build_firmware
+from nas_edge.mcu.firmware import Firmware, build_firmware
+from nas_edge.mcu.firmware.building import ADVICE
 from nas_edge.runtimes.registry import register_runtime
+from nas_edge.units import format_bytes
 
 if TYPE_CHECKING:
     from nas_edge.mcu.graph import Int8Graph
@@ -96,7 +98,8 @@ def count_network(
     with tempfile.TemporaryDirectory(prefix="nas-edge-mcu-") as place:
         where = folder or Path(place)
         write_library(where / "network", generate(graph))
-        firmware = build_firmware(stand_in, where / "network", where / "firmware")
+        firmware = build_firmware(stand_in, where / "network", where / "firmware", peak=plan.describe_peak())
+        _check_firmware(firmware, board, plan)
         run = count_firmware(firmware, codes.reshape(len(codes), -1), graph.output.bytes, method, timeout_s)
     shape = (len(codes), *graph.output.shape)
     outputs = np.frombuffer(run.outputs.tobytes(), np.dtype(graph.output.dtype).newbyteorder("<")).reshape(shape)
@@ -123,8 +126,8 @@ def read_onnx(onnx_model: bytes) -> Int8Graph:
 
 
 def emulated_board(board: Board) -> Board:
-    """The board itself where it is emulated, else the one of the same core that counts for it."""
-    return board if board.emulated is not None else load_board(board.counted_on)
+    """The board itself where it is emulated, else one of the same core with memory for all that the chip can hold."""
+    return board if board.emulated is not None else load_board(board.blocks_on)
 
 
 def check_fit(plan: MemoryPlan, board: Board) -> None:
@@ -133,8 +136,20 @@ def check_fit(plan: MemoryPlan, board: Board) -> None:
     if excess > 0:
         raise ExportError(
             f"the network does not fit into {board.name}: its arena is {excess:,} bytes more than the "
-            f"{board.sram.size_bytes:,} bytes of sram; {plan.describe_peak()}; choose a smaller network"
+            f"{board.sram.size_bytes:,} bytes of sram; {plan.describe_peak()}; {ADVICE}"
         )
+
+
+def _check_firmware(firmware: Firmware, board: Board, plan: MemoryPlan) -> None:
+    """Hold firmware against a chip that another board stands in for: what the linker does for an emulated one."""
+    taken = {"sram": firmware.static_ram_bytes + firmware.stack_bytes, "flash": firmware.flash_bytes}
+    for name, used in taken.items():
+        excess = used - board.regions[name].size_bytes
+        if excess > 0:
+            raise ExportError(
+                f"the firmware does not fit into {board.name}: by {excess:,} bytes beyond the "
+                f"{format_bytes(board.regions[name].size_bytes)} of {name}; {plan.describe_peak()}; {ADVICE}"
+            )
 
 
 def seeded_images(graph: Int8Graph, count: int = COUNTED_IMAGES) -> NDArray[np.float32]:

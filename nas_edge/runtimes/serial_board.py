@@ -17,7 +17,7 @@ from nas_edge.errors import DeviceError, MeasurementError
 
 VERSION = 1
 _HELLO = struct.Struct("<BHIIII")
-_RUN = struct.Struct("<QIII")
+_RUN = struct.Struct("<IIII")
 _INPUT_STEP = 256
 _LAYERS_STEP = 32
 
@@ -103,11 +103,11 @@ class SerialBoard:
         for offset in range(0, len(data), _INPUT_STEP):
             self._link.request("I", struct.pack("<I", offset) + data[offset : offset + _INPUT_STEP])
         between, entries, empty, stack = _RUN.unpack(self._link.request("R", patience_s=self._run_patience_s))
-        layers = self._read("L", network.layers, _LAYERS_STEP, 8)
+        layers = self._read("L", network.layers, _LAYERS_STEP, 4)
         output = self._read("O", network.output_bytes, MOST_PAYLOAD // 2, 1)
         return BoardRun(
             np.frombuffer(output, np.int8).copy(),
-            tuple(max(0, int(ticks) - empty) for ticks in np.frombuffer(layers, "<u8")),
+            tuple(max(0, int(ticks) - empty) for ticks in np.frombuffer(layers, "<u4")),
             max(0, between - entries * empty),
             stack,
         )

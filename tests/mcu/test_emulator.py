@@ -52,7 +52,7 @@ def test_firmware_runs_on_every_emulated_board_and_both_ways_of_counting_agree(
     firmware = built(program, tmp_path, name)
     by_timer = count_firmware(firmware, IMAGES, 4, Method.TIMER)
     assert by_timer.outputs.tolist() == [expected(image) for image in IMAGES]
-    assert 0 < by_timer.stack_bytes < firmware.stack_bytes
+    assert 0 < by_timer.stack_bytes <= firmware.stack_bytes
     many, some, few = (layer.instructions for layer in by_timer.layers)
     assert many > 9 * some > 60 * few > 0
     if best_method() is Method.PLUGIN:

@@ -100,8 +100,9 @@ class Board:
         regions: by name; "flash" holds code and weights, "sram" everything else.
         uart: the line that firmware talks over.
         emulated: None for a chip that no emulator stands in for.
-        counted_on: board whose emulation counts this one's instructions: one with the same core.
-        blocks_on: board with the same core and more memory, where blocks are counted that this one cannot hold.
+        counted_on: emulated board with the same core, by whose name the table goes: itself where it is emulated.
+        blocks_on: emulated board with the same core and more memory than any chip: it counts what others cannot hold,
+            and networks of chips that nothing emulates.
 
     """
 

@@ -24,6 +24,7 @@ from nas_edge.mcu.plugin import plugin_library
 from nas_edge.mcu.toolchain import run_tool
 
 _OUTSIDE, _BETWEEN, _EMPTY, _FIRST_LAYER = range(4)
+_BETWEEN_ENTRIES = 2  # as in nas_layers.h
 _SELF_TEST = Path(__file__).parent / "self_test"
 SELF_TEST_DIFFERENCE = 6_000
 """Instructions by which the layers of the self-test differ: two thousand turns of three."""
@@ -155,23 +156,24 @@ def _counted(
     report = _read_report(directory / "report.txt")
     if plugin is None:
         assert board.emulated is not None
-        counts = {i: Count(board.emulated.instructions(ticks)) for i, (ticks, _) in enumerate(report.regions)}
+        counts = {i: Count(round(board.emulated.instructions(ticks))) for i, ticks in enumerate(report.regions)}
+        counted = 1  # its ticks are those of the last run
     else:
         counts = read_plugin_counts(directory / "counts.txt", disassemble(firmware.elf))
+        counted = report.runs
     outputs = np.frombuffer((directory / "output.bin").read_bytes(), np.int8).reshape(report.runs, output_bytes)
     if len(outputs) != len(data):
         raise MeasurementError(f"the firmware gave {len(outputs)} outputs for {len(data)} inputs")
-    empty = counts.get(_EMPTY, Count(0))
-    runs = report.runs
+    empty = counts.get(_EMPTY, Count(0)).per_run(counted, Count(0, cycles=0))
     layers = tuple(
-        counts.get(region, Count(0)).per_run(runs, empty, report.regions[region][1] / runs)
-        for region in range(_FIRST_LAYER, len(report.regions))
+        counts.get(region, Count(0)).per_run(counted, empty) for region in range(_FIRST_LAYER, len(report.regions))
     )
-    between = counts.get(_BETWEEN, Count(0)).per_run(runs, empty, report.regions[_BETWEEN][1] / runs)
+    between = counts.get(_BETWEEN, Count(0)).per_run(counted, empty, _BETWEEN_ENTRIES)
     assert board.emulated is not None
     return EmulatedRun(
         firmware, Method.TIMER if plugin is None else Method.PLUGIN,
-        f"QEMU {qemu_version()}, {board.emulated.machine}", runs, layers, between, report.stack_bytes, outputs.copy(),
+        f"QEMU {qemu_version()}, {board.emulated.machine}", report.runs, layers, between, report.stack_bytes,
+        outputs.copy(),
     )  # fmt: skip
 
 
@@ -189,11 +191,11 @@ def _watched(elf: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class _Report:
-    """What the firmware says of itself: runs, stack, and of each region ticks and entries."""
+    """What the firmware says of itself: runs, stack, and the ticks of each region in the last run."""
 
     runs: int
     stack_bytes: int
-    regions: tuple[tuple[int, int], ...]
+    regions: tuple[int, ...]
 
 
 def _read_report(path: Path) -> _Report:
@@ -201,11 +203,11 @@ def _read_report(path: Path) -> _Report:
     regions = []
     try:
         for line in read_text(path).splitlines():
-            name, first, second = line.split()
+            name, value = line.split()
             if name == "region":
-                regions.append((int(first), int(second)))
+                regions.append(int(value))
             else:
-                figures[name] = int(first)
+                figures[name] = int(value)
         return _Report(figures["runs"], figures["stack"], tuple(regions))
     except (KeyError, ValueError) as error:
         raise MeasurementError(f"the firmware's report is not whole ({error})") from error

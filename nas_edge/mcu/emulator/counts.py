@@ -34,7 +34,7 @@ class Count:
     cycles: float | None = None
 
     def per_run(self, runs: int, empty: Count, entries: float = 1.0) -> Count:
-        """The mean of some runs, without what counting itself took at each of `entries` beginnings a run."""
+        """The mean of some runs, without what counting itself took at each of `entries` beginnings of a run."""
         keys = dict.fromkeys((*self.classes, *empty.classes))
         classes = {key: self.classes.get(key, 0.0) / runs - entries * empty.classes.get(key, 0.0) for key in keys}
         cycles = None

@@ -12,13 +12,12 @@ from nas_edge.files import make_directory, write_text
 from nas_edge.mcu.boards import Board
 from nas_edge.mcu.firmware.link_script import link_script
 from nas_edge.mcu.toolchain import ARM_GCC, run_tool
+from nas_edge.memory.firmware import firmware_size
 from nas_edge.units import format_bytes
 
 SOURCES = Path(__file__).parent / "c"
 FILES, SERIAL = "files", "serial"
-STACK_BYTES = 4096
-"""Set aside for the stack. Kernels use some hundred bytes; the emulator tells how many."""
-
+ADVICE = "choose a smaller network"
 _HOST_PROGRAM = "host.c"
 _COMMON = ("nas_startup.c", "nas_layers.c", "nas_ticks.c")
 _TRANSPORTS = {
@@ -63,9 +62,10 @@ def build_firmware(
     network: Path,
     out: Path,
     transport: str = FILES,
-    stack_bytes: int = STACK_BYTES,
+    stack_bytes: int | None = None,
     defines: Sequence[str] = (),
     silicon: bool = False,
+    peak: str = "",
 ) -> Firmware:
     """Compile a generated network and the board's own files, and link them.
 
@@ -74,8 +74,9 @@ def build_firmware(
         network: directory with `net.h` and the C files of the network.
         out: directory for objects and `firmware.elf`.
         transport: `FILES` for the emulator, `SERIAL` for a line.
-        stack_bytes: set aside for the stack.
+        stack_bytes: set aside for the stack; by default what `memory.firmware_size` counts for it.
         defines: macros, "NAME" or "NAME=VALUE".
+        peak: what takes most memory, for the error that it does not fit.
         silicon: for the real chip, whose timer ticks in time; in the emulator it ticks in instructions.
 
     Raises:
@@ -83,6 +84,7 @@ def build_firmware(
             memory (by how many bytes), or does not compile. ConfigError, StorageError: `out` cannot be written.
 
     """
+    stack_bytes = stack_bytes or firmware_size(board.core.name).stack_bytes
     make_directory(out)
     write_text(out / "board.ld", link_script(board, stack_bytes))
     write_text(out / "nas_board.h", board_header(board, silicon))
@@ -97,7 +99,7 @@ def build_firmware(
         ],
     )  # fmt: skip
     if done.returncode:
-        raise ExportError(_failure(board, done.stderr))
+        raise ExportError(_failure(board, done.stderr, peak))
     return Firmware(board, elf, *_sizes(elf, stack_bytes), stack_bytes)
 
 
@@ -137,7 +139,7 @@ def board_header(board: Board, silicon: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _failure(board: Board, stderr: str) -> str:
+def _failure(board: Board, stderr: str, peak: str) -> str:
     overflows = _OVERFLOW.findall(stderr)
     if overflows:
         parts = [
@@ -145,7 +147,7 @@ def _failure(board: Board, stderr: str) -> str:
             for name, by in overflows
             if name in board.regions
         ]
-        return f"the firmware does not fit into {board.name}: {', '.join(parts)}; choose a smaller network"
+        return f"the firmware does not fit into {board.name}: {'; '.join([*parts, *[peak] * bool(peak)])}; {ADVICE}"
     told = [line for line in stderr.splitlines() if "error" in line or "undefined" in line]
     first = (told or stderr.strip().splitlines() or ["no message"])[0]
     return f"the firmware for {board.name} does not compile: {first.strip()[:300]}"

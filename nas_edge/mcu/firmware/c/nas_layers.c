@@ -12,8 +12,7 @@
 
 volatile uint8_t nas_mark[REGIONS];
 
-static uint64_t spent[REGIONS];
-static uint32_t entries[REGIONS];
+static uint32_t spent[REGIONS];
 static unsigned current;
 static uint32_t since;
 
@@ -23,7 +22,6 @@ ONE_COPY void nas_region_begin(unsigned region)
     nas_mark[NAS_OUTSIDE] = 1;
     uint32_t now = nas_ticks();
     spent[current] += now - since;
-    entries[region]++;
     current = region;
     since = nas_ticks();
     nas_mark[region] = 1;
@@ -36,10 +34,8 @@ void nas_layer_begin(unsigned id)
 
 void nas_layers_reset(void)
 {
-    for (unsigned i = 0; i < REGIONS; i++) {
+    for (unsigned i = 0; i < REGIONS; i++)
         spent[i] = 0;
-        entries[i] = 0;
-    }
     nas_ticks_start();
     nas_region_begin(NAS_OUTSIDE);
     nas_region_begin(NAS_EMPTY);
@@ -56,12 +52,7 @@ void nas_layers_end(void)
     nas_region_begin(NAS_OUTSIDE);
 }
 
-uint64_t nas_region_ticks(unsigned region)
+uint32_t nas_region_ticks(unsigned region)
 {
     return region < REGIONS ? spent[region] : 0;
-}
-
-uint32_t nas_region_entries(unsigned region)
-{
-    return region < REGIONS ? entries[region] : 0;
 }

@@ -23,14 +23,15 @@ void nas_region_begin(unsigned region);
 /* Layer `id` begins, and the one before it ends; the number of layers ends the last one. */
 void nas_layer_begin(unsigned id);
 
-/* Begin to count anew; run bracketed by these two. `nas_layers_end` ends the last layer as well. */
+/* Begin to count anew; a run lies between the other two. `nas_layers_end` ends the last layer as well. */
 void nas_layers_reset(void);
 void nas_layers_start(void);
 void nas_layers_end(void);
 
-/* Ticks of a region since the reset. What the counting itself takes is that of NAS_EMPTY, for each entry. */
-uint64_t nas_region_ticks(unsigned region);
-uint32_t nas_region_entries(unsigned region);
+/* Ticks of a region since the reset. A run enters each layer once and NAS_BETWEEN twice; what the counting itself takes
+ * at each entry is what NAS_EMPTY has. */
+uint32_t nas_region_ticks(unsigned region);
+#define NAS_BETWEEN_ENTRIES 2u
 
 #ifndef NET_LAYER_HOOK
 #define NET_LAYER_HOOK(id) nas_layer_begin(id)

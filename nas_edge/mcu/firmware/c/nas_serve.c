@@ -40,7 +40,7 @@ static uint32_t number(const uint8_t *at, int bytes)
     return value;
 }
 
-static uint8_t *put(uint8_t *at, uint64_t value, int bytes)
+static uint8_t *put(uint8_t *at, uint32_t value, int bytes)
 {
     for (; bytes; bytes--, value >>= 8)
         *at++ = (uint8_t)value;
@@ -100,8 +100,8 @@ static uint8_t *run(uint8_t *at)
     nas_layers_end();
     if (status != 0)
         return NULL;
-    at = put(at, nas_region_ticks(NAS_BETWEEN), 8);
-    at = put(at, nas_region_entries(NAS_BETWEEN), 4);
+    at = put(at, nas_region_ticks(NAS_BETWEEN), 4);
+    at = put(at, NAS_BETWEEN_ENTRIES, 4);
     at = put(at, nas_region_ticks(NAS_EMPTY), 4);
     return put(at, nas_stack_used(), 4);
 }
@@ -128,10 +128,10 @@ static uint8_t *answered(uint8_t *at, uint32_t length)
         memcpy(at, (const uint8_t *)output + offset, count);
         return at + count;
     case LAYERS:
-        if (length < 6 || count > MOST / 8 || offset > NET_LAYERS || count > NET_LAYERS - offset)
+        if (length < 6 || count > MOST / 4 || offset > NET_LAYERS || count > NET_LAYERS - offset)
             return NULL;
         for (; count; count--, offset++)
-            at = put(at, nas_region_ticks(NAS_FIRST_LAYER + offset), 8);
+            at = put(at, nas_region_ticks(NAS_FIRST_LAYER + offset), 4);
         return at;
     default:
         return NULL;
@@ -148,7 +148,7 @@ void nas_serve(void)
             answer[1] = frame[1];
             if (end == NULL)
                 end = answer + 4;
-            put(answer + 2, (uint64_t)(end - answer - 4), 2);
+            put(answer + 2, (uint32_t)(end - answer - 4), 2);
             end = put(end, crc32(answer, (uint32_t)(end - answer)), 4);
             answer_length = (uint32_t)(end - answer);
         }
