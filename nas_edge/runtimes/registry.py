@@ -15,6 +15,7 @@ _BUILT_IN = {
     "mcu": "nas_edge.runtimes.mcu",
     "onnxruntime": "nas_edge.runtimes.onnx_runtime",
     "tensorrt": "nas_edge.runtimes.tensorrt",
+    "torch-cuda": "nas_edge.runtimes.torch_cuda",
 }
 _REGISTERED: dict[str, Callable[[], Runtime]] = {}
 ENTRY_POINTS = "nas_edge.runtimes"
