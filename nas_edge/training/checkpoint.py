@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nas_edge.errors import FormatError, TrainingError
 from nas_edge.files import write_atomic
 from nas_edge.training.average import WeightAverage
+from nas_edge.training.schedule import Horizon
 
 FORMAT = 1
 
@@ -28,6 +29,8 @@ class Position:
         step: optimiser steps completed.
         total, moved_at, fraction: the horizon (see `schedule.Horizon`).
         seconds: training time spent so far.
+        attempt: how often the run returned to an earlier state, the loss not being finite.
+        loss_total, losses: sum and number of the losses of the epoch under way.
     """
 
     epoch: int
@@ -36,6 +39,14 @@ class Position:
     moved_at: int
     fraction: float
     seconds: float
+    attempt: int = 0
+    loss_total: float = 0.0
+    losses: int = 0
+
+    @property
+    def horizon(self) -> Horizon:
+        """Where the run ends."""
+        return Horizon(self.total, self.moved_at, self.fraction)
 
 
 def save_checkpoint(

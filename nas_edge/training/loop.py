@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
-from nas_edge.data import Dataset, Preprocess
-from nas_edge.data.augment import cutmix, mixup
-from nas_edge.errors import TrainingError
+from nas_edge.errors import StorageError, TrainingError
 from nas_edge.progress import Progress, silent
 from nas_edge.training.average import WeightAverage
-from nas_edge.training.checkpoint import Position, load_checkpoint, save_checkpoint
-from nas_edge.training.losses import Objective
+from nas_edge.training.checkpoint import Position
+from nas_edge.training.history import HISTORY, History
 from nas_edge.training.memory import keep_freed_memory
-from nas_edge.training.recipe import Recipe
-from nas_edge.training.schedule import Horizon, learning_rate
+from nas_edge.training.stepping import CHECKPOINT, Diverged, Run, Setting, uses_bf16
+from nas_edge.training.stopping import StopRequest, stop_request
 from nas_edge.units import format_duration
 
-CHECKPOINT = "checkpoint.safetensors"
-HISTORY = "history.csv"
-_TIMED_STEPS = 2  # measured before the start, for the estimate
+__all__ = ["CHECKPOINT", "HISTORY", "Setting", "Trained", "train", "uses_bf16"]
+
+_SAVE_EVERY_S = 300.0  # within an epoch
+_ATTEMPTS = 3  # returns to an earlier state when the loss is not finite
 
 
 @dataclass(frozen=True)
@@ -47,38 +41,6 @@ class Trained:
     cut_short: bool
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What is trained on what.
-
-    Attributes:
-        net: the supernet or a single network; its weights change in place.
-        objective: what a step minimises.
-        dataset: only its train split is read here.
-        preprocess: from pictures to numbers.
-        side: resolution of the batches that the objective gets, in pixels.
-        recipe: everything else.
-        out: directory of checkpoint and history.
-    """
-
-    net: nn.Module
-    objective: Objective
-    dataset: Dataset
-    preprocess: Preprocess
-    side: int
-    recipe: Recipe
-    out: Path
-
-
-def uses_bf16(recipe: Recipe) -> bool:
-    """Whether to compute in bfloat16: as the recipe says, else not, for it does not pay.
-
-    This version trains on CPUs. Even on those with instructions for it, depthwise convolutions make a step of these
-    networks slower in bfloat16 than in float32 (`tests/benchmarks/test_training_step.py` prints both).
-    """
-    return bool(recipe.bf16)
-
-
 def train(
     setting: Setting,
     *,
@@ -89,172 +51,150 @@ def train(
     """Train until the recipe's end or the time limit, resuming a checkpoint in `setting.out` if there is one.
 
     Every step draws from generators seeded by (seed, step) alone, so a run that was killed and resumed gives the
-    same weights, bit for bit on one process. With a time limit the end is moved by measured speed instead.
+    same weights, bit for bit on one process. With a time limit the end is moved by measured speed instead. A loss that
+    is not finite brings back the last checkpoint; from there on other numbers are drawn, at half the learning rate. A
+    full disk is told, and training goes on. Ctrl-C saves after the step under way.
 
     Args:
         setting: what is trained on what. Its net gets the averaged weights in the end.
         time_limit_s: seconds for the whole run; the schedule is fitted to it.
-        after_epoch: evaluates; its figures go to `history.csv`.
+        after_epoch: evaluates; its figures go to `history.csv` and TensorBoard's event file.
         progress: told of epochs, loss and time left.
 
     Raises:
-        TrainingError: the loss is not finite twice in a row; another recipe; too few images for a batch.
+        TrainingError: the loss is not finite in spite of several tries; another recipe; too few images for a batch.
+        KeyboardInterrupt: Ctrl-C; all is saved.
     """
-    recipe, net = setting.recipe, setting.net
+    net = setting.net
     keep_freed_memory()
-    run = _Run(setting)
+    run = Run(setting)
     if run.steps_per_epoch < 1:
         raise TrainingError(
-            f"{len(setting.dataset.train)} training images do not fill a batch of {recipe.batch_size}; lower batch_size"
+            f"{len(setting.dataset.train)} training images do not fill a batch of {setting.recipe.batch_size};"
+            " lower batch_size"
         )
-    start = time.monotonic()
-    position, horizon = run.resume()
-    if position.epoch == 0:
-        per_epoch = run.estimate_epoch_s()
-        horizon = _fit(horizon, run, 0, per_epoch, time_limit_s, position.seconds)
-        epochs = math.ceil(horizon.total / run.steps_per_epoch)
-        progress(
-            0,
-            epochs,
-            f"about {format_duration(per_epoch * epochs)} for {epochs} epochs of {format_duration(per_epoch)}",
-        )
-    elapsed = position.seconds
-    lasted: list[float] = []
-    epoch, step = position.epoch, position.step
-    while step < horizon.total:
-        loss, step = run.epoch(epoch, step, horizon, progress)
-        epoch += 1
-        figures = {"loss": loss, **(after_epoch(epoch, run.average) if after_epoch else {})}
-        net.train()
-        lasted.append(position.seconds + time.monotonic() - start - elapsed)
-        elapsed += lasted[-1]
-        if time_limit_s is not None and step < horizon.total:
-            # The last few epochs say best how fast the machine is now; other programs come and go.
-            horizon = _fit(horizon, run, step, float(np.mean(lasted[-3:])), time_limit_s, elapsed)
-        where = Position(epoch, step, horizon.total, horizon.step, horizon.fraction, elapsed)
-        run.save(where, figures)
-    net.load_state_dict(run.average.state, strict=False)
-    planned = recipe.epochs * run.steps_per_epoch
-    return Trained(epoch, step, elapsed, step < planned)
-
-
-def _fit(horizon: Horizon, run: _Run, step: int, epoch_s: float, limit_s: float | None, elapsed: float) -> Horizon:
-    """Move the end so that the rest fits into the time limit, never beyond the recipe's own end."""
-    planned = run.setting.recipe.epochs * run.steps_per_epoch
-    if limit_s is None:
-        return horizon
-    affordable = step + int(max(0.0, limit_s - elapsed) / epoch_s * run.steps_per_epoch)
-    total = max(step + 1, min(planned, affordable))
-    return horizon if total == horizon.total else horizon.moved(step, total)
-
-
-class _Run:
-    """State of one run: data in memory, optimiser, average."""
-
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
-        recipe, net = setting.recipe, setting.net
-        net.train()
-        split = setting.dataset.train
-        storage = round(setting.side * recipe.storage_scale)
-        self.images = split.images(setting.preprocess, storage)
-        self.labels = torch.from_numpy(np.array(split.labels))
-        self.steps_per_epoch = len(self.images) // recipe.batch_size
-        self.parameters = [p for p in net.parameters() if p.requires_grad]
-        # Kernel matrices start as identities and norms as ones: decay would pull both away from that.
-        named = [(n, p) for n, p in net.named_parameters() if p.requires_grad]
-        decayed = [p for n, p in named if p.ndim > 1 and not n.endswith("_matrix")]
-        free = [p for n, p in named if not (p.ndim > 1 and not n.endswith("_matrix"))]
-        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
-        self.average = WeightAverage(net, recipe.ema)
-
-    def resume(self) -> tuple[Position, Horizon]:
-        """Where to go on: a checkpoint's place, or the beginning."""
-        path = self.setting.out / CHECKPOINT
-        total = self.setting.recipe.epochs * self.steps_per_epoch
-        if not path.exists():
-            return Position(0, 0, total, 0, 0.0, 0.0), Horizon(total)
-        recipe = self.setting.recipe.to_dict()
-        position = load_checkpoint(path, self.setting.net, self.average, self.optimiser, recipe)
-        return position, Horizon(position.total, position.moved_at, position.fraction)
-
-    def save(self, position: Position, figures: dict[str, float]) -> None:
-        """One line of history, then the checkpoint."""
-        history = self.setting.out / HISTORY
-        new = not history.exists()
-        with open(history, "a", newline="", encoding="utf-8") as handle:
-            writer = csv.writer(handle)
-            if new:
-                writer.writerow(["epoch", "step", "seconds", *figures])
-            writer.writerow(
-                [position.epoch, position.step, f"{position.seconds:.1f}"] + [f"{v:.5f}" for v in figures.values()]
-            )
-        path = self.setting.out / CHECKPOINT
-        save_checkpoint(path, self.setting.net, self.average, self.optimiser, position, self.setting.recipe.to_dict())
-
-    def estimate_epoch_s(self) -> float:
-        """Seconds an epoch will take, from a few steps on a copy of the state that is put back."""
-        net = self.setting.net
-        kept = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-        self.backward(0, np.arange(self.setting.recipe.batch_size), False)  # first use compiles kernels
-        start = time.monotonic()
-        for i in range(_TIMED_STEPS):
-            self.backward(i, np.arange(self.setting.recipe.batch_size), False)
-        seconds = (time.monotonic() - start) / _TIMED_STEPS * self.steps_per_epoch
-        net.load_state_dict(kept)
-        self.optimiser.zero_grad()
-        return seconds
-
-    def epoch(self, epoch: int, step: int, horizon: Horizon, progress: Progress) -> tuple[float, int]:
-        """One pass: (mean loss, step reached)."""
-        recipe = self.setting.recipe
-        order = np.random.default_rng([recipe.seed, 1, epoch]).permutation(len(self.images))
-        teacher_only = epoch < recipe.teacher_epochs
-        epochs = math.ceil(horizon.total / self.steps_per_epoch)
-        losses: list[float] = []
-        bad = 0
-        for batch in range(self.steps_per_epoch):
-            if step >= horizon.total:
-                break
-            rate = learning_rate(recipe.learning_rate, step, recipe.warmup_epochs * self.steps_per_epoch, horizon)
-            for group in self.optimiser.param_groups:
-                group["lr"] = rate
-            loss = self.backward(step, order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size], teacher_only)
-            step += 1
-            if not math.isfinite(loss):
-                bad += 1
-                if bad > 1:
-                    raise TrainingError(f"the loss is {loss} at step {step}; lower learning_rate, or set bf16: false")
-                self.optimiser.zero_grad()
+    sitting = _Sitting(run, run.resume(), time_limit_s, progress)
+    sitting.estimate()
+    with stop_request() as stop:
+        while not sitting.finished:
+            try:
+                loss = sitting.epoch(stop)
+            except Diverged as error:
+                sitting.roll_back(error)
                 continue
-            bad = 0
-            if recipe.clip_norm:
-                nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
-            self.optimiser.step()
-            self.optimiser.zero_grad()
-            self.average.update(self.setting.net)
-            losses.append(loss)
-            progress(step / self.steps_per_epoch, epochs, f"epoch {epoch + 1}, loss {loss:.3f}")
-        return float(np.mean(losses)) if losses else math.nan, step
-
-    def backward(self, step: int, indices: np.ndarray[tuple[int], np.dtype[np.int64]], teacher_only: bool) -> float:
-        """Forward and backward of one batch."""
-        recipe = self.setting.recipe
-        torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout and drop-connect
-        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        rng = np.random.default_rng([recipe.seed, 2, step])
-        setting = self.setting
-        images = recipe.augmentation.apply(self.images[indices], setting.side, setting.preprocess, generator)
-        targets = F.one_hot(self.labels[torch.from_numpy(indices)], len(setting.dataset.classes)).float()
-        images, targets = _blended(images, targets, recipe, rng, generator)
-        return self.setting.objective.backward(images, targets, teacher_only, rng)
+            figures = {"loss": loss, **(after_epoch(sitting.at.epoch, run.average) if after_epoch else {})}
+            net.train()
+            sitting.close_epoch(figures)
+    net.load_state_dict(run.average.state, strict=False)
+    at, planned = sitting.at, setting.recipe.epochs * run.steps_per_epoch
+    return Trained(at.epoch, at.step, at.seconds, at.step < planned)
 
 
-def _blended(
-    images: Tensor, targets: Tensor, recipe: Recipe, rng: np.random.Generator, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Mixup or cutmix; where the recipe has both, one of them at a coin's toss."""
-    if recipe.cutmix and (not recipe.mixup or rng.random() < 0.5):
-        return cutmix(images, targets, recipe.cutmix, generator)
-    return mixup(images, targets, recipe.mixup, generator)
+class _Sitting:
+    """A stretch of one run in one process: where it stands, and what is kept of it when.
+
+    Attributes:
+        at: the present position.
+        horizon: the end, as far as it is known.
+    """
+
+    def __init__(self, run: Run, at: Position, time_limit_s: float | None, progress: Progress) -> None:
+        self.run, self.at, self.time_limit_s, self.progress = run, at, time_limit_s, progress
+        self.horizon = at.horizon
+        self.history = History(run.setting.out, at.step)
+        self.begun, self.before_s = time.monotonic(), at.seconds
+        self.saved_at = self.begun
+        self.lasted: list[float] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last step is done."""
+        return self.at.step >= self.horizon.total
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, earlier sittings included."""
+        return self.before_s + time.monotonic() - self.begun
+
+    def estimate(self) -> None:
+        """Before the first step: how long it will take, and a checkpoint to come back to."""
+        if self.at.step:
+            return
+        per_epoch = self.run.estimate_epoch_s()
+        self.fit(per_epoch)
+        epochs = math.ceil(self.horizon.total / self.run.steps_per_epoch)
+        about = f"about {format_duration(per_epoch * epochs)} for {epochs} epochs of {format_duration(per_epoch)}"
+        self.progress(0, epochs, about)
+        self.save()
+
+    def epoch(self, stop: StopRequest) -> float:
+        """The rest of the epoch: its mean loss. Raises Diverged; KeyboardInterrupt, with all saved."""
+        run, at = self.run, self.at
+        recipe, per_epoch = run.setting.recipe, run.steps_per_epoch
+        order = np.random.default_rng([recipe.seed, 1, at.epoch]).permutation(len(run.images))
+        begun_s, begun_step = self.seconds, at.step
+        while at.step < min(self.horizon.total, (at.epoch + 1) * per_epoch):
+            first = (at.step - at.epoch * per_epoch) * recipe.batch_size
+            loss = run.step(at, self.horizon, order[first : first + recipe.batch_size])
+            at = replace(at, step=at.step + 1, loss_total=at.loss_total + loss, losses=at.losses + 1)
+            self.at = at
+            self.tell(f"epoch {at.epoch + 1}, loss {loss:.3f}")
+            if stop.asked:
+                self.save()
+                raise KeyboardInterrupt
+            if time.monotonic() - self.saved_at > _SAVE_EVERY_S:
+                self.save()
+        self.lasted.append((self.seconds - begun_s) / max(1, at.step - begun_step) * per_epoch)
+        mean = at.loss_total / max(1, at.losses)
+        self.at = replace(at, epoch=at.epoch + 1, loss_total=0.0, losses=0)
+        return mean
+
+    def close_epoch(self, figures: dict[str, float]) -> None:
+        """Fit the end to the time limit, write the history, save."""
+        if not self.finished and self.lasted:
+            # The last few epochs say best how fast the machine is now; other programs come and go.
+            self.fit(float(np.mean(self.lasted[-3:])))
+        self.keep(lambda: self.history.add(self.at.epoch, self.at.step, self.seconds, figures))
+        self.save()
+
+    def fit(self, epoch_s: float) -> None:
+        """Move the end so that the rest fits into the time limit, never beyond the recipe's own end."""
+        if self.time_limit_s is None:
+            return
+        per_epoch, step = self.run.steps_per_epoch, self.at.step
+        affordable = step + int(max(0.0, self.time_limit_s - self.seconds) / epoch_s * per_epoch)
+        total = max(step + 1, min(self.run.setting.recipe.epochs * per_epoch, affordable))
+        if total != self.horizon.total:
+            self.horizon = self.horizon.moved(step, total)
+
+    def save(self) -> None:
+        """The checkpoint, whole."""
+        horizon = self.horizon
+        self.at = replace(
+            self.at, total=horizon.total, moved_at=horizon.step, fraction=horizon.fraction, seconds=self.seconds
+        )
+        self.keep(lambda: self.run.save(self.at))
+        self.saved_at = time.monotonic()
+
+    def keep(self, write: Callable[[], None]) -> None:
+        """Write, or say that it could not be done: hours of training outweigh a disk that is full for a while."""
+        try:
+            write()
+        except StorageError as error:
+            self.tell(f"not saved ({error}); training goes on, saving is tried again")
+
+    def roll_back(self, why: Diverged) -> None:
+        """Back to the last checkpoint, with other random numbers and half the learning rate from there on."""
+        attempt = self.at.attempt + 1
+        if attempt > _ATTEMPTS:
+            raise TrainingError(f"{why}, in spite of {_ATTEMPTS} returns to an earlier state; lower learning_rate")
+        if not (self.run.setting.out / CHECKPOINT).exists():
+            raise TrainingError(f"{why}, and no checkpoint could be written; lower learning_rate")
+        self.at = replace(self.run.resume(), attempt=attempt)
+        self.horizon = self.at.horizon
+        self.tell(f"{why}: back to step {self.at.step}, at {0.5**attempt:g} of the learning rate")
+
+    def tell(self, text: str) -> None:
+        """Progress, in epochs."""
+        per_epoch = self.run.steps_per_epoch
+        self.progress(self.at.step / per_epoch, math.ceil(self.horizon.total / per_epoch), text)

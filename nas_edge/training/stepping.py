@@ -1,0 +1,153 @@
+"""One step of training: a batch, forward and backward, the optimiser."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas_edge.data import Dataset, Preprocess
+from nas_edge.data.augment import cutmix, mixup
+from nas_edge.training.average import WeightAverage
+from nas_edge.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from nas_edge.training.losses import Objective
+from nas_edge.training.recipe import Recipe
+from nas_edge.training.schedule import Horizon, learning_rate
+
+CHECKPOINT = "checkpoint.safetensors"
+_TIMED_STEPS = 2  # measured before the start, for the estimate
+_SEEDS_APART = 104_729
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained on what.
+
+    Attributes:
+        net: the supernet or a single network; its weights change in place.
+        objective: what a step minimises.
+        dataset: only its train split is read here.
+        preprocess: from pictures to numbers.
+        side: resolution of the batches that the objective gets, in pixels.
+        recipe: everything else.
+        out: directory of checkpoint and history.
+    """
+
+    net: nn.Module
+    objective: Objective
+    dataset: Dataset
+    preprocess: Preprocess
+    side: int
+    recipe: Recipe
+    out: Path
+
+
+def uses_bf16(recipe: Recipe) -> bool:
+    """Whether to compute in bfloat16: as the recipe says, else not, for it does not pay.
+
+    This version trains on CPUs. Even on those with instructions for it, depthwise convolutions make a step of these
+    networks slower in bfloat16 than in float32 (`tests/benchmarks/test_training_step.py` prints both).
+    """
+    return bool(recipe.bf16)
+
+
+class Diverged(Exception):
+    """A loss that is not finite."""
+
+    def __init__(self, loss: float, step: int) -> None:
+        super().__init__(f"the loss is {loss} at step {step}")
+
+
+class Run:
+    """State of one run: data in memory, optimiser, average."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        recipe, net = setting.recipe, setting.net
+        net.train()
+        split = setting.dataset.train
+        storage = round(setting.side * recipe.storage_scale)
+        self.images = split.images(setting.preprocess, storage)
+        self.labels = torch.from_numpy(np.array(split.labels))
+        self.steps_per_epoch = len(self.images) // recipe.batch_size
+        self.parameters = [p for p in net.parameters() if p.requires_grad]
+        # Kernel matrices start as identities and norms as ones: decay would pull both away from that.
+        named = [(n, p) for n, p in net.named_parameters() if p.requires_grad]
+        decayed = [p for n, p in named if p.ndim > 1 and not n.endswith("_matrix")]
+        free = [p for n, p in named if not (p.ndim > 1 and not n.endswith("_matrix"))]
+        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
+        self.average = WeightAverage(net, recipe.ema)
+
+    def resume(self) -> Position:
+        """Where to go on: a checkpoint's place, or the beginning."""
+        path = self.setting.out / CHECKPOINT
+        if not path.exists():
+            return Position(0, 0, self.setting.recipe.epochs * self.steps_per_epoch, 0, 0.0, 0.0)
+        recipe = self.setting.recipe.to_dict()
+        return load_checkpoint(path, self.setting.net, self.average, self.optimiser, recipe)
+
+    def save(self, position: Position) -> None:
+        """Write the checkpoint. Raises StorageError, ConfigError."""
+        path = self.setting.out / CHECKPOINT
+        save_checkpoint(path, self.setting.net, self.average, self.optimiser, position, self.setting.recipe.to_dict())
+
+    def estimate_epoch_s(self) -> float:
+        """Seconds an epoch will take, from a few steps on a copy of the state that is put back."""
+        net = self.setting.net
+        kept = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+        indices = np.arange(self.setting.recipe.batch_size)
+        self.backward(0, 0, indices, False)  # first use compiles kernels
+        start = time.monotonic()
+        for i in range(_TIMED_STEPS):
+            self.backward(i, 0, indices, False)
+        seconds = (time.monotonic() - start) / _TIMED_STEPS * self.steps_per_epoch
+        net.load_state_dict(kept)
+        self.optimiser.zero_grad()
+        return seconds
+
+    def step(self, at: Position, horizon: Horizon, indices: NDArray[np.int64]) -> float:
+        """One optimiser step on the images of a batch: its loss. Raises Diverged."""
+        recipe = self.setting.recipe
+        rate = learning_rate(recipe.learning_rate, at.step, recipe.warmup_epochs * self.steps_per_epoch, horizon)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * 0.5**at.attempt
+        loss = self.backward(at.step, at.attempt, indices, at.epoch < recipe.teacher_epochs)
+        if not math.isfinite(loss):
+            self.optimiser.zero_grad()
+            raise Diverged(loss, at.step)
+        if recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.average.update(self.setting.net)
+        return loss
+
+    def backward(self, step: int, attempt: int, indices: NDArray[np.int64], teacher_only: bool) -> float:
+        """Forward and backward of one batch."""
+        recipe = self.setting.recipe
+        seed = (recipe.seed + _SEEDS_APART * attempt) * 1_000_003 + step
+        torch.manual_seed(seed)  # dropout and drop-connect
+        generator = torch.Generator().manual_seed(seed)
+        rng = np.random.default_rng([recipe.seed, 2, step, *([attempt] if attempt else [])])
+        setting = self.setting
+        images = recipe.augmentation.apply(self.images[indices], setting.side, setting.preprocess, generator)
+        targets = F.one_hot(self.labels[torch.from_numpy(indices)], len(setting.dataset.classes)).float()
+        images, targets = _blended(images, targets, recipe, rng, generator)
+        return setting.objective.backward(images, targets, teacher_only, rng)
+
+
+def _blended(
+    images: Tensor, targets: Tensor, recipe: Recipe, rng: np.random.Generator, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Mixup or cutmix; where the recipe has both, one of them at a coin's toss."""
+    if recipe.cutmix and (not recipe.mixup or rng.random() < 0.5):
+        return cutmix(images, targets, recipe.cutmix, generator)
+    return mixup(images, targets, recipe.mixup, generator)
