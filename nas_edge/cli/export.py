@@ -17,6 +17,8 @@ nas-edge export runs/20260101-120000-local --precision int8 --keep-float 2
 
 nas-edge export runs/20260101-120000-jetson --format tensorrt --precision fp16 --host me@jetson
 
+nas-edge export runs/20260101-120000-stm32f405 --format c
+
 nas-edge export runs/20260101-120000-local --out deploy --json"""
 
 
@@ -27,7 +29,7 @@ def register(app: typer.Typer) -> None:
 
 def export(
     run: Annotated[Path, typer.Argument(help="Directory of a search.")],
-    format: Annotated[str, typer.Option(help="onnx, tensorrt or tflite.")] = "onnx",
+    format: Annotated[str, typer.Option(help="onnx, tensorrt, tflite or c.")] = "onnx",
     precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8; default: the run's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory to write; default: RUN/<format>-<precision>.")] = None,
     keep_float: Annotated[
@@ -40,7 +42,7 @@ def export(
         str | None, typer.Option(help="Images that int8 is calibrated on: name, folder or CSV; default: the bundle's.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Device that a TensorRT engine is built on; default: the run's, if reached.")
+        str | None, typer.Option(help="Device of a TensorRT engine or of C; default: the run's.")
     ] = None,
     host: HostOption = None,
     serial: SerialOption = None,

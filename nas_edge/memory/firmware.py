@@ -6,12 +6,13 @@ test_mcu_memory.py` builds random subnets and prints what these figures must be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from types import MappingProxyType
 
 from nas_edge.errors import UnknownNameError
+from nas_edge.memory.footprint import READAHEAD_BYTES, parameter_bytes
 from nas_edge.memory.layers import Layer, LayerKind, layers_of
 from nas_edge.spaces.blocks import BlockSpec
 
@@ -59,12 +60,21 @@ class FirmwareSize:
     stack_bytes: int
     static_bytes: int
 
-    def block_call_bytes(self, block: BlockSpec) -> int:
-        """Flash that `net.c` takes to call the kernels of a block."""
-        windowed = (LayerKind.CONV, LayerKind.DEPTHWISE)
-        return sum(
-            self.window_call_bytes if layer.kind in windowed else self.call_bytes for layer in layers_of((block,))
-        )
+    def call_bytes_of(self, layer: Layer) -> int:
+        """Flash that `net.c` takes to call a layer's kernel."""
+        return self.window_call_bytes if layer.kind in (LayerKind.CONV, LayerKind.DEPTHWISE) else self.call_bytes
+
+    def sram_bytes(self, arena_bytes: int) -> int:
+        """All RAM of a network's firmware, never too little."""
+        return arena_bytes + self.stack_bytes + self.static_bytes
+
+    def flash_bytes(self, layers: Sequence[Layer]) -> int:
+        """All flash of a network's firmware, never too little."""
+        kernels = Kernel(0)
+        for layer in layers:
+            kernels |= kernels_of(layer)
+        own = sum(parameter_bytes(layer) + self.call_bytes_of(layer) for layer in layers) + READAHEAD_BYTES
+        return own + self.code_bytes + self.bytes_of(kernels)
 
     def bytes_of(self, kernels: int) -> int:
         """Flash of a set of optional kernels."""

@@ -63,7 +63,8 @@ class PopulationMemory:
         def flash_bytes(block: BlockSpec) -> int:
             # Every network has one stem: what does not depend on the network is counted with it.
             fixed = firmware.code_bytes if block.kind is Kind.STEM else 0
-            return block_parameter_bytes(block) + firmware.block_call_bytes(block) + fixed
+            calls = sum(firmware.call_bytes_of(layer) for layer in layers_of((block,)))
+            return block_parameter_bytes(block) + calls + fixed
 
         return cls(
             TermCosts.of(terms, genes, block_arena_bytes, combine=max),
@@ -83,7 +84,7 @@ class PopulationMemory:
 
     def sram_bytes(self, population: Population) -> Bytes:
         """Arena, stack and variables, never too little: float64 [n]."""
-        return self.arena_bytes(population) + self.firmware.stack_bytes + self.firmware.static_bytes
+        return self.arena_bytes(population) + self.firmware.sram_bytes(0)
 
     def flash_bytes(self, population: Population) -> Bytes:
         """Parameters and code, never too little: float64 [n]."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import ConfigError, DataError, NasEdgeError
 from nas_edge.files import make_directory, write_json, write_text
+from nas_edge.pipeline.export_c import SOURCE, Chip, write_c
 from nas_edge.pipeline.export_formats import ExportFormat, checked_precision, export_format
 from nas_edge.pipeline.export_report import SENSITIVITY, ExportReport
 from nas_edge.pipeline.running.directory import Run, load_run
+from nas_edge.pipeline.targets import MICROCONTROLLER
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_count, format_ms
 
@@ -81,7 +83,8 @@ def export_flow(
     """
     wishes, chosen = wishes or ExportWishes(), export_format(format)
     found = load_run(run)
-    wanted = checked_precision(chosen, precision or found.precision)
+    only = chosen.precisions[0] if len(chosen.precisions) == 1 else found.precision
+    wanted = checked_precision(chosen, precision or only)
     if wanted != "int8" and (wishes.keep_float or wishes.sensitivity or wishes.calibration):
         raise ConfigError(
             f"--keep-float, --sensitivity and --calibrate are about int8: add --precision int8, not {wanted}"
@@ -99,6 +102,9 @@ def export_flow(
 
     net, bundle, _ = subnet_of_run(found)
     side, preprocess = net.resolution, bundle_preprocess(bundle)
+    chip = None
+    if chosen.runtime == MICROCONTROLLER and (chip := Chip.of(wishes.target or found.target)) is not None:
+        chip.refuse_too_large(net.specs)
     model = build_model(net, classes=bundle.classes)
     progress(1, 5, "reading images")
     proof = _proof_images(bundle, preprocess, side)
@@ -110,7 +116,12 @@ def export_flow(
         lowered = _lowered(model, chosen, wanted, calibration, preprocess, proof, wishes, progress)
     artefact = chosen.artefact(lowered.model, wanted)
     progress(4, 5, "writing")
-    card = _card(found, bundle, wanted, lowered.report)
+    card, file = _card(found, bundle, wanted, lowered.report), chosen.file
+    memory: tuple[str, ...] = ()
+    if chosen.runtime == MICROCONTROLLER:
+        file = SOURCE
+        figures, memory = write_c(directory, artefact, card.title, bundle.classes, preprocess, chip)
+        card = replace(card, figures=(*card.figures, *figures))
     write_deploy(
         directory, artefact, classes=bundle.classes, preprocess=preprocess, side=side, parity=parity, card=card,
         quantisation=lowered.report, kind=chosen.kind(wanted),
@@ -121,8 +132,8 @@ def export_flow(
         write_text(directory / SENSITIVITY, as_csv(lowered.sensitive))
     plan, notes = _engine(chosen, found, artefact, wanted, directory, wishes, progress)
     report = ExportReport(
-        run, directory, directory / chosen.file, format, wanted, parity, finetuned(run), lowered.report,
-        lowered.sensitive, chosen.kind(wanted).commands, plan, notes,
+        run, directory, directory / file, format, wanted, parity, finetuned(run), lowered.report,
+        lowered.sensitive, chosen.kind(wanted).commands, plan, (*notes, *memory),
     )  # fmt: skip
     write_json(directory / REPORT, {"format": 1, "date": time.strftime("%Y-%m-%d"), "export": report.to_json()})
     return report

@@ -152,6 +152,18 @@ def _litert_kind(precision: str) -> DeployKind:
     return TFLITE_KIND
 
 
+def _on_the_host(artefact: bytes, precision: str) -> Answering:
+    from nas_edge.pipeline.export_c import HostBuilt
+
+    return HostBuilt(artefact)
+
+
+def _c_kind(precision: str) -> DeployKind:
+    from nas_edge.export.deploy import C_KIND
+
+    return C_KIND
+
+
 FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
     {
         f.name: f
@@ -164,6 +176,7 @@ FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
                 _canonical_form,
             ),
             ExportFormat("tflite", "litert", ("fp32", "int8"), _for_litert, _in_litert, _litert_kind, _canonical_form),
+            ExportFormat("c", "mcu", ("int8",), _as_it_is, _on_the_host, _c_kind, _canonical_form),
         )
     }
 )  # fmt: skip

@@ -119,6 +119,21 @@ def test_the_hook_hears_of_each_layer_in_its_turn(tmp_path: Path) -> None:
     assert [int(word) for word in done.stderr.split()] == list(range(len(graph.layers) + 1))
 
 
+def test_the_boards_half_of_measuring_over_a_line_compiles_in_any_project(tmp_path: Path) -> None:
+    graph = subnet_graph(11)
+    write_library(tmp_path, generate(graph))
+    (tmp_path / "board.c").write_text(
+        '#include "profile/nas_serve.h"\nuint8_t nas_get_byte(void) { return 0; }\n'
+        "void nas_put_byte(uint8_t byte) { (void)byte; }\nvoid nas_ticks_start(void) {}\n"
+        "uint32_t nas_ticks(void) { return 0; }\nuint32_t nas_ticks_per_second(void) { return 1; }\n"
+        "uint32_t nas_stack_used(void) { return 0; }\nint main(void) { nas_serve(); }\n"
+    )
+    own = [path.name for path in sorted(tmp_path.glob("*.c")) if path.name != "host.c"]
+    profile = [f"profile/{path.name}" for path in sorted((tmp_path / "profile").glob("*.c"))]
+    hook = ["-include", "profile/nas_layers.h", "-I", "."]
+    run_text(["gcc", *WARNINGS, *hook, *own, *profile, "-o", "board"], tmp_path)
+
+
 def test_damaged_weights_are_found_before_they_give_wrong_answers(tmp_path: Path) -> None:
     graph = subnet_graph(12)
     files = generate(graph)

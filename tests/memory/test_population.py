@@ -39,6 +39,15 @@ def test_sram_and_flash_are_never_less_than_arena_and_parameters() -> None:
     assert (memory.flash_bytes(rows) - memory.parameter_bytes(rows) > M4.code_bytes).all()
 
 
+@pytest.mark.parametrize("name", ["mcu", "mcu-tiny", "lite0"])
+def test_flash_of_a_population_is_that_of_its_networks_each_with_the_kernels_that_it_calls(name: str) -> None:
+    space = SearchSpace.named(name)
+    rows = space.sample(100, np.random.default_rng(8))
+    networks = [layers_of(space.lower(row, CLASSES)) for row in rows]
+    memory = PopulationMemory.of(space, CLASSES, M4)
+    np.testing.assert_array_equal(memory.flash_bytes(rows), [M4.flash_bytes(layers) for layers in networks])
+
+
 def test_a_hundred_thousand_architectures_are_priced_in_a_second() -> None:
     space = SearchSpace.named("mcu")
     memory = PopulationMemory.of(space, CLASSES, M4)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nas_edge.errors import BudgetError, ConfigError, SpaceError, UnknownNameError
+from nas_edge.errors import BudgetError, ConfigError, ExportError, SpaceError, UnknownNameError
 from nas_edge.memory import layers_of, plan_memory
 from nas_edge.pipeline.bundle import load_bundle, predictor_file
+from nas_edge.pipeline.export_flow import export_flow
+from nas_edge.pipeline.export_report import ExportReport
 from nas_edge.pipeline.microcontrollers import board_of, firmware_of, memory_limits
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.report import SearchReport
@@ -25,6 +29,7 @@ runtime: mcu
 board: stm32f405
 precision: int8
 """
+CLASSES = ("apple", "brick", "cloud")
 SMALL = Template(
     name="small",
     stem=Stem(8),
@@ -134,3 +139,58 @@ def test_a_board_that_nobody_described_is_told_with_near_names(chip: Path) -> No
     (chip / "targets" / "chip.yaml").write_text(CHIP.replace("stm32f405", "stm32f406"))
     with pytest.raises(UnknownNameError, match=r"did you mean .*stm32f405"):
         board_of(load_target("chip"))
+
+
+def exported(chip: Path, **options: object) -> tuple[SearchReport, ExportReport]:
+    report = find(sram_bytes=20 * 1024, **options)
+    return report, export_flow(report.run, "c")
+
+
+def test_a_network_is_exported_as_c_that_classifies_without_nas_edge(chip: Path, chip_home: Path) -> None:
+    report, export = exported(chip)
+    assert export.precision == "int8"
+    assert export.model.name == "net.c"
+    assert export.quantisation is not None
+    assert export.quantisation.runtime == "generated C on this machine"
+    folder = export.directory
+    names = {"net.c", "net.h", "weights.c", "image.c", "Makefile", "CMakeLists.txt", "README.md", "labels.txt"}
+    names |= {"preprocess.json", "model_card.md", "example.py", "model.onnx", "profile"}
+    assert names <= {path.name for path in folder.iterdir()}
+    assert report.memory is not None
+    assert f"#define NET_ARENA_BYTES {report.memory.arena_bytes}\n" in (folder / "net.h").read_text()
+    assert f"{report.memory.sram_bytes:,} bytes" in (folder / "model_card.md").read_text()
+    image = next((chip_home / "images" / "test" / "brick").glob("*.png"))
+    done = subprocess.run(
+        [sys.executable, folder / "example.py", image], capture_output=True, text=True, check=False, cwd=chip
+    )
+    assert done.returncode == 0, done.stderr
+    label = done.stdout.rpartition(": ")[2].split()[0]
+    assert label == _by_onnx(folder / "model.onnx", image, report.resolution)
+
+
+def _by_onnx(model: Path, image: Path, side: int) -> str:
+    import onnxruntime
+    from PIL import Image
+
+    with Image.open(image) as opened:
+        pixels = np.asarray(opened.convert("RGB").resize((side, side), Image.Resampling.BILINEAR), np.float32)
+    batch = ((pixels - 127.5) / 127.5).transpose(2, 0, 1)[None]
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return CLASSES[int(session.run(None, {"image": batch})[0][0].argmax())]
+
+
+def test_a_network_that_does_not_fit_is_told_by_how_many_bytes_and_for_which_layer(chip: Path) -> None:
+    report, _ = exported(chip)
+    assert report.memory is not None
+    limited(chip, f"limits: {{sram: {report.memory.sram_bytes - 1000}B}}")
+    with pytest.raises(ExportError, match=r"1,000 bytes more than the .* of chip: layer b\d\d\.\w+ \("):
+        export_flow(report.run, "c")
+    limited(chip, f"limits: {{flash: {report.memory.flash_bytes - 500}B}}")
+    with pytest.raises(ExportError, match=r"500 bytes more than the .* of chip; most is taken by layer b"):
+        export_flow(report.run, "c")
+
+
+def test_c_is_exported_in_int8_alone(chip: Path) -> None:
+    report = find(sram_bytes=20 * 1024)
+    with pytest.raises(ExportError, match="c is exported as int8, not 'fp32'"):
+        export_flow(report.run, "c", "fp32")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.errors import DataError, ExportError, MeasurementError
-from nas_edge.mcu.codegen.library import write_library
+from nas_edge.mcu.codegen.library import PROFILE, write_library
 from nas_edge.mcu.graph import Tensor
 from nas_edge.mcu.toolchain import HOST_GCC, run_tool
 
@@ -88,7 +88,7 @@ def build_for_host(
     """
     folder = Path(tempfile.mkdtemp(prefix="nas-edge-host-")) if folder is None else folder
     write_library(folder, files)
-    sources = sorted(name for name in files if name.endswith(".c"))
+    sources = sorted(name for name in files if name.endswith(".c") and not name.startswith(PROFILE))
     done = run_tool(compiler, [*WARNINGS, *flags, *sources, "-o", _PROGRAM], folder)
     if done.returncode:
         errors = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()

@@ -18,6 +18,9 @@ from nas_edge.memory import MemoryPlan, parameter_bytes, plan_memory
 
 KERNELS = Path(__file__).parent.parent / "kernels"
 HOST = "host.c"
+PROFILE = "profile"
+_FIRMWARE = Path(__file__).parent.parent / "firmware" / "c"
+_PROFILING = ("nas_layers.c", "nas_layers.h", "nas_serve.c", "nas_serve.h")
 
 
 def plan_graph(graph: Int8Graph) -> MemoryPlan:
@@ -29,6 +32,11 @@ def kernel_files() -> Mapping[str, str]:
     """The kernels' sources by name."""
     paths = sorted(path for path in KERNELS.iterdir() if path.suffix in (".c", ".h"))
     return {path.name: path.read_text(encoding="utf-8") for path in paths}
+
+
+def profiling_files() -> Mapping[str, str]:
+    """What a board needs to be measured over a line of bytes, for any project: nothing of it depends on the chip."""
+    return {f"{PROFILE}/{name}": (_FIRMWARE / name).read_text(encoding="utf-8") for name in _PROFILING}
 
 
 def generate(
@@ -65,6 +73,7 @@ def generate(
     sources = [name for name in files if name.endswith(".c")]
     return {
         **files,
+        **profiling_files(),
         HOST: fill(HOST),
         "Makefile": fill("Makefile", objects=" ".join(f"{name.removesuffix('.c')}.o" for name in sources)),
         "CMakeLists.txt": fill("CMakeLists.txt", sources=" ".join(sources)),
@@ -91,7 +100,7 @@ def _readme(graph: Int8Graph, plan: MemoryPlan, origin: str, facts: Sequence[str
         peak=plan.describe_peak(),
         fill="net_set_pixels(camera); /* bytes 0 to 255, red first */" if pixels else "fill(net_input()); /* codes */",
         answer="net_labels[best]" if pixels else "class `best`",
-        serial="",
+        serial=fill("serial.md"),
     )
 
 
