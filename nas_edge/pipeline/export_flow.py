@@ -89,6 +89,7 @@ def export_flow(
         raise ConfigError(
             f"--keep-float, --sensitivity and --calibrate are about int8: add --precision int8, not {wanted}"
         )
+    format = chosen.name
     directory = out or run / f"{format}-{wanted}"
     if directory.exists() and not directory.is_dir():
         raise ConfigError(f"{directory}: is a file; choose another directory to export to")

@@ -48,11 +48,15 @@ class ExportFormat:
         return self.kind(self.precisions[0]).model
 
 
+_ALSO = MappingProxyType({"litert": "tflite", "onnxruntime": "onnx"})
+
+
 def export_format(name: str) -> ExportFormat:
-    """The format of a name. Raises UnknownNameError."""
-    if name not in FORMATS:
+    """The format of a name, or of the runtime that loads it. Raises UnknownNameError."""
+    found = _ALSO.get(name, name)
+    if found not in FORMATS:
         raise UnknownNameError("export format", name, FORMATS)
-    return FORMATS[name]
+    return FORMATS[found]
 
 
 def format_of_runtime(runtime: str) -> str:
