@@ -22,6 +22,7 @@ class CuttingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._left: int | None = None
+        self._lost = False
         self._guard = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self.passed = 0
@@ -32,6 +33,11 @@ class CuttingProxy:
         """The next `count` bytes pass, then all connections are cut; later ones pass again."""
         with self._guard:
             self._left = count
+
+    def lost_after(self, count: int) -> None:
+        """The next `count` bytes pass; then nothing ever does."""
+        self._lost = True
+        self.cut_after(count)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -61,6 +67,8 @@ class CuttingProxy:
                 to.sendall(data)
                 if cut:
                     self.cuts += 1
+                    if self._lost:
+                        self._listener.shutdown(socket.SHUT_RDWR)
                     self._cut()
                     return
         for end in (source, to):
