@@ -35,6 +35,7 @@ class Aim:
         predictors: of each precision; corrected by what is measured.
         energy: of each precision whose table holds energies.
         bench: its device, None where nothing is to be measured.
+        instructions: of a microcontroller whose blocks were counted.
         kept: of each precision the directory of networks measured on this device before, where there are any.
         notes: what a user should be told.
 
@@ -46,6 +47,7 @@ class Aim:
     predictors: Mapping[Precision, LatencyPredictor]
     energy: Mapping[Precision, EnergyPredictor]
     bench: Bench | None
+    instructions: LatencyPredictor | None = None
     kept: Mapping[Precision, Path] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
 
@@ -58,7 +60,8 @@ class Aim:
         """What metrics of one precision are made of."""
         # What will be measured is searched by its point estimate: the device decides, not a bound.
         at = 0.5 if self.bench is not None else confidence
-        return TargetSources(self.predictors[precision], self.energy.get(precision), confidence=at)
+        counted = self.instructions if precision is Precision.INT8 else None
+        return TargetSources(self.predictors[precision], self.energy.get(precision), counted, confidence=at)
 
     def with_predictor(self, precision: Precision, predictor: LatencyPredictor) -> Aim:
         """The same with a corrected predictor of one precision."""
@@ -126,8 +129,8 @@ def open_aim(
         predictors[precision] = better.later()
         kept |= {} if path is None else {precision: path}
     return Aim(
-        budget, target, tables, predictors, _energies(budget, tables, space, num_classes), bench, kept,
-        tuple(dict.fromkeys(notes)),
+        budget, target, tables, predictors, _energies(budget, tables, space, num_classes), bench,
+        _instructions(target, space, num_classes), kept, tuple(dict.fromkeys(notes)),
     )  # fmt: skip
 
 
@@ -154,10 +157,22 @@ def _energies(
     return {p: EnergyPredictor.of(table, space.base, num_classes) for p, table in having.items()}
 
 
+def _instructions(target: Target, space: SearchSpace, num_classes: int) -> LatencyPredictor | None:
+    """Of a microcontroller: instructions instead of milliseconds. Raises as the table is read."""
+    if not target.microcontroller:
+        return None
+    from nas_edge.pipeline.tables.modelled import instruction_table
+
+    found = instruction_table(target)
+    return None if found is None else LatencyPredictor.of(found[0], space.base, num_classes)
+
+
 def _bench(request: SearchRequest, target: Target) -> Bench | None:
     """The device, None where nothing is to be measured. Raises DeviceError where --verify asks for the impossible."""
     if request.verify is False or (request.verify is None and target.device.kind == "none"):
         return None
+    if target.microcontroller:
+        return None  # nothing is timed: see `counting`
     from nas_edge.pipeline.bench import can_be_reached, open_bench
 
     if request.verify is None and not can_be_reached(target):

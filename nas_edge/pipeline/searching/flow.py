@@ -29,6 +29,7 @@ from nas_edge.units import format_ms
 
 if TYPE_CHECKING:
     from nas_edge.pipeline.searching.confirming import Confirmed
+    from nas_edge.pipeline.searching.counting import CountedFigure
     from nas_edge.pipeline.searching.tabular import TabularReport
     from nas_edge.pipeline.searching.verification import Verification
     from nas_edge.profiling import Measurement, Protocol
@@ -68,6 +69,7 @@ class _Chosen:
     accuracy: AccuracyFigure
     measurements: dict[str, Measurement] = field(default_factory=dict)
     verified: bool = False
+    counted: tuple[CountedFigure, ...] = ()
 
 
 def search_flow(request: SearchRequest, progress: Progress = silent) -> SearchReport | TabularReport:
@@ -97,6 +99,7 @@ def search_flow(request: SearchRequest, progress: Progress = silent) -> SearchRe
         chosen = (
             _verified(task, state, course, progress) if task.verified else _predicted(task, state, course, progress)
         )
+        chosen = _counted(task, chosen, course, progress)
         report = _report(task, path, chosen, course)
         with writing(path, over_interrupted=True) as directory:
             write_run(task, report, course.last, directory, time.monotonic() - begun)
@@ -145,6 +148,34 @@ def _predicted(task: SearchTask, state: SearchState, course: _Course, progress: 
     if request.pareto:
         course.front = _front(result, [{}] * len(result.front))
     return _Chosen(result.best, AccuracyFigure(result.figures["accuracy"], proxy=task.source.proxy))
+
+
+def _counted(task: SearchTask, chosen: _Chosen, course: _Course, progress: Progress) -> _Chosen:
+    """What was chosen, or the next best that holds, as firmware for the microcontrollers among the targets."""
+    if not any(aim.target.microcontroller for aim in task.aims):
+        return chosen
+    from nas_edge.pipeline.searching.counting import confirm_counted, counted_aims, missing_note
+
+    aims = counted_aims(task)
+    if not aims:
+        course.notes += [note for note in [missing_note(task)] if note]
+        return chosen
+    found = confirm_counted(task, aims, _next_best(task, chosen, course.last), progress)
+    course.notes += found.notes
+    timed = any(aim.budget.latency_ms is not None for aim in task.aims)
+    verified = found.met and not timed and found.accuracy.measured is not None
+    return replace(chosen, arch=found.arch, accuracy=found.accuracy, verified=verified, counted=found.figures)
+
+
+def _next_best(task: SearchTask, chosen: _Chosen, last: SearchResult | None) -> list[Population]:
+    """What was chosen, and points of the front behind it, int8 [genes] each."""
+    if last is None or task.request.pareto:
+        return [chosen.arch]
+    metric = task.metrics()[task.objectives[0]]
+    gains = np.asarray(metric(last.front), np.float64) * (1 if metric.maximise else -1)
+    own = float(np.asarray(metric(chosen.arch[None]), np.float64)[0]) * (1 if metric.maximise else -1)
+    behind = [last.front[i] for i in np.argsort(-gains) if gains[i] < own]
+    return [chosen.arch, *behind[: _CONFIRMED - 1]]
 
 
 # On a device -----------------------------------------------------------------------------------------------------
@@ -340,6 +371,7 @@ def _report(task: SearchTask, path: Path, chosen: _Chosen, course: _Course) -> S
         params=float(space.params(row, classes)[0]),
         others={name: float(metrics[name](row)[0]) for name in task.names() if name not in shown},
         memory=memory_figure(task, chosen.arch),
+        counted=chosen.counted,
         verified=chosen.verified,
         verification_asked=task.verified,
         evaluations=course.evaluations,

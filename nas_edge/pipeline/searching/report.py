@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas_edge.pipeline.searching.memory_figure import MemoryFigure
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.units import format_bytes, format_count, format_ms
+
+if TYPE_CHECKING:
+    from nas_edge.pipeline.searching.counting import CountedFigure
 
 INTERRUPTED = 130
 
@@ -129,6 +132,7 @@ class SearchReport:
         energies: by target, where they are known.
         macs, params: of the network.
         others: further figures that were bounded or asked for, by metric.
+        counted: of the network as firmware in an emulator, by target.
         memory: of the network as firmware, None where the target is no microcontroller.
         verified: every latency budget was measured to be met, and the accuracy was measured.
         verification_asked: whether verifying was to be done.
@@ -157,6 +161,7 @@ class SearchReport:
     energies: Mapping[str, CostFigure] = field(default_factory=dict)
     others: Mapping[str, float] = field(default_factory=dict)
     memory: MemoryFigure | None = None
+    counted: tuple[CountedFigure, ...] = ()
     rounds: int = 0
     front: tuple[FrontPoint, ...] = ()
     interrupted: bool = False
@@ -179,9 +184,11 @@ class SearchReport:
 
     @property
     def exit_code(self) -> int:
-        """1 where verification was asked for and a budget is not met as measured; 130 after Ctrl-C."""
+        """1 where verification was asked for and a budget is not met as measured or counted; 130 after Ctrl-C."""
         if self.interrupted:
             return INTERRUPTED
+        if not all(figure.met for figure in self.counted):
+            return 1
         return 0 if self.verified or not self.verification_asked else 1
 
     def to_json(self) -> dict[str, Any]:
@@ -208,6 +215,8 @@ class SearchReport:
             data["figures"] = dict(self.others)
         if self.memory is not None:
             data["memory"] = self.memory.to_json()
+        if self.counted:
+            data["counted"] = {figure.target: figure.to_json() for figure in self.counted}
         if self.front:
             data["front"] = [point.to_json() for point in self.front]
         if self.interrupted:
@@ -217,7 +226,12 @@ class SearchReport:
     def lines(self) -> list[str]:
         """For a person; the first line says UNVERIFIED where nothing was measured."""
         lines = []
-        if all(figure.measured is None for figure in self.latencies.values()):
+        if self.counted:
+            lines.append(
+                "UNVERIFIED on silicon: instructions were counted in an emulator, milliseconds are modelled; on a "
+                f"board: nas-edge profile {self.run} --serial PORT"
+            )
+        elif all(figure.measured is None for figure in self.latencies.values()):
             lines.append(f"UNVERIFIED: predicted, not measured; to verify: {self.request.verifying_command()}")
         several = len(self.latencies) > 1
         if not several:
@@ -247,6 +261,7 @@ class SearchReport:
             f"{metric:<10} {_shown(metric, value)}" for metric, value in self.others.items() if metric not in told
         ]
         lines += [] if self.memory is None else self.memory.lines()
+        lines += [line for figure in self.counted for line in figure.lines()]
         lines.append(
             f"network    {self.space}, {self.resolution} px, {format_count(self.macs)} MACs, "
             f"{format_count(self.params)} parameters{'' if self.precision == 'fp32' else f', {self.precision}'}"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from nas_edge.search.result import SearchResult
 
 ZERO_COST_EVALUATIONS = 300
+MICROCONTROLLER_BUNDLE = "trashnet-mcu"
+"""What is searched for microcontrollers where no bundle is named: no subnet of the usual one fits into any."""
 _ALWAYS = ("accuracy", "macs", "params")
 
 
@@ -203,6 +205,10 @@ def prepare(request: SearchRequest, progress: Progress = silent) -> SearchTask:
             "a search needs a budget: --latency 5ms, --macs 60M or --params 2M, or several of them; or --min-accuracy "
             "90%, or --pareto latency,accuracy"
         )
+    if request.bundle == SearchRequest.bundle and all(
+        load_target(budget.target).microcontroller for budget in request.targets
+    ):
+        request = replace(request, bundle=MICROCONTROLLER_BUNDLE)
     precisions = chosen_precisions(request, load_target(request.target))
     source = open_source(request, precisions)
     if source.proxy and request.evaluations == SearchRequest.evaluations:
