@@ -14,6 +14,7 @@ from nas_edge.runtimes.model_precision import model_precision
 from nas_edge.runtimes.ports import Port, fed
 from nas_edge.runtimes.registry import register_runtime
 from nas_edge.runtimes.tflite import TfliteModel, convert
+from nas_edge.runtimes.tflite.interpreter import load_interpreter
 from nas_edge.runtimes.tflite.loading import is_tflite, read_tflite
 
 _INPUT_SEED = 0
@@ -35,10 +36,12 @@ class LiteRt:
 
     def version(self) -> str:
         """Of the installed package."""
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        _interpreter()
-        return version("ai-edge-litert")
+        try:
+            return version("ai-edge-litert")
+        except PackageNotFoundError as error:
+            raise MissingExtraError("ai-edge-litert", "litert", "running .tflite files") from error
 
     def prepare(self, onnx_model: bytes, precision: str, threads: int) -> LiteRtSession:
         """Load a model: ONNX, which is converted, or a `.tflite` file, which is taken as it is.
@@ -85,13 +88,9 @@ class LiteRtSession:
     """
 
     def __init__(self, model: TfliteModel, threads: int, *, reference: bool = False) -> None:
-        interpreter = _interpreter()
-        options: dict[str, Any] = {}
-        if reference:
-            options["experimental_op_resolver_type"] = interpreter.OpResolverType.BUILTIN_REF
+        self._interpreter: Any
         try:
-            self._interpreter = interpreter.Interpreter(model_content=model.data, num_threads=threads, **options)
-            self._interpreter.allocate_tensors()
+            self._interpreter = load_interpreter(model.data, threads, reference=reference)
         except (ValueError, RuntimeError) as error:
             raise MeasurementError(f"LiteRT does not load the model: {_line(error)}") from error
         self._ports = model.inputs
@@ -157,14 +156,6 @@ class LiteRtSession:
         if self._interpreter is None:
             raise MeasurementError("this session was closed")
         return self._interpreter
-
-
-def _interpreter() -> Any:
-    try:
-        from ai_edge_litert import interpreter
-    except ImportError as error:
-        raise MissingExtraError("ai-edge-litert", "litert", "running .tflite files") from error
-    return interpreter
 
 
 def _seeded(rng: np.random.Generator, port: Port) -> NDArray[Any]:

@@ -65,6 +65,11 @@ class TestLiteRtThroughTheAgentInInt8(RuntimeContract):
         return agent
 
 
+def test_nothing_is_said_on_the_terminal(capfd) -> None:
+    LiteRt().prepare(build_onnx((BLOCK,)).SerializeToString(), "fp32", 1)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_several_threads_compute_the_same() -> None:
     model = build_onnx((BLOCK,)).SerializeToString()
     one, two = (LiteRt().prepare(model, "fp32", threads).run({"input": IMAGE})["output"] for threads in (1, 2))

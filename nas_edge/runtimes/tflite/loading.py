@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from nas_edge.errors import ExportError, MissingExtraError
+from nas_edge.errors import ExportError
 from nas_edge.runtimes.ports import Port
 from nas_edge.runtimes.tflite.convert import WRITER, TfliteModel
 from nas_edge.runtimes.tflite.file import IDENTIFIER, schema
+from nas_edge.runtimes.tflite.interpreter import load_interpreter
 
 _KINDS = {np.float32: "float32", np.int8: "int8", np.uint8: "uint8"}
 
@@ -31,11 +32,7 @@ def read_tflite(data: bytes) -> TfliteModel:
 
     """
     try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise MissingExtraError("ai-edge-litert", "litert", "reading .tflite files") from error
-    try:
-        interpreter = Interpreter(model_content=data)
+        interpreter = load_interpreter(data)
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
         kinds = {item["dtype"] for item in interpreter.get_tensor_details()}
     except (ValueError, RuntimeError) as error:
