@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from nas_edge.latency import LatencyTable, NetworkEntry, TableHeader, write_tabl
 from nas_edge.latency.table import CYCLES, INSTRUCTIONS, BlockEntry
 from nas_edge.origin import Origin, OriginKind
 from nas_edge.pipeline.tables.finding import TABLES
+from nas_edge.pipeline.tables.modelled import CYCLES_SUFFIX, kernels_digest
 from nas_edge.pipeline.tables.work import NetworkWork, plan_work
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import BlockSpec, Precision, SearchSpace
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 RUNTIME, PRECISION = "mcu", Precision.INT8
 INSTRUCTION_TABLE = "mcu-int8"
-CYCLE_TABLE = "mcu-int8-cycles"
+CYCLE_TABLE = INSTRUCTION_TABLE + CYCLES_SUFFIX
 """Beside the instructions: cycles modelled from the classes of the same instructions (`mcu.emulator.counts`)."""
 
 
@@ -98,14 +98,6 @@ def count_table(
     write_table(cycles, directory / CYCLE_TABLE)
     write_table(instructions, directory / INSTRUCTION_TABLE)
     return CountedTable(directory / INSTRUCTION_TABLE, instructions, reports, time.monotonic() - begun)
-
-
-def kernels_digest() -> str:
-    """Of the kernels' sources: counts hold for these alone."""
-    from nas_edge.mcu.codegen.library import kernel_files
-
-    text = "".join(f"{name}\n{source}" for name, source in sorted(kernel_files().items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _count_blocks(

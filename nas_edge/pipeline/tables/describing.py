@@ -20,4 +20,6 @@ def prediction_origin(found: FoundTable, exact_share: float) -> str:
 def table_share(found: FoundTable, exact_share: float) -> str:
     """How much of a prediction rests on table and on model, in words."""
     origin = found.table.header.origin.kind.value
+    if found.table.header.assumed:
+        return f"{origin}: {found.table.header.origin.source}"
     return f"table ({found.table.header.describe()}; {origin}) {exact_share:.0%}, model {1 - exact_share:.0%}"

@@ -60,10 +60,10 @@ def load_table_for(target: Target, regime: str = "hot") -> FoundTable:
 
     """
     if target.runtime == MICROCONTROLLER:
-        from nas_edge.pipeline.tables.modelled import modelled_table
+        from nas_edge.pipeline.tables.modelled import modelled_table, outdated
 
         if (counted := modelled_table(target)) is not None:
-            return FoundTable(*counted, own=True)
+            return FoundTable(*counted, own=True, notes=outdated(counted[0].header))
     facts = device_facts(target)
     for path in _own_directories(target, facts, regime):
         table = read_table(path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_edge import resources
-from nas_edge.latency import LatencyTable, read_table
+from nas_edge.latency import LatencyTable, TableHeader, read_table
 from nas_edge.latency.table import MILLISECONDS, BlockEntry
 from nas_edge.latency.table_io import HEADER_FILE
 from nas_edge.origin import Origin, OriginKind
@@ -41,7 +42,6 @@ def in_milliseconds(table: LatencyTable, board: Board) -> LatencyTable:
         unit=MILLISECONDS,
         statistic="median",
         origin=Origin(OriginKind.MODELLED, source=source),
-        device={**table.header.device, "board": board.name},
         assumed={"log_error": timing.log_error, "source": timing.describe()},
         sittings={},
         figures={},
@@ -77,6 +77,22 @@ def instruction_table(target: Target) -> tuple[LatencyTable, Path] | None:
     for path in _paths(target, ""):
         return read_table(path), path
     return None
+
+
+def kernels_digest() -> str:
+    """Of the kernels' sources: counts hold for these alone."""
+    from nas_edge.mcu.codegen.library import kernel_files
+
+    text = "".join(f"{name}\n{source}" for name, source in sorted(kernel_files().items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def outdated(header: TableHeader) -> tuple[str, ...]:
+    """What a user should be told where the kernels are no longer those that a table was counted with."""
+    if header.protocol.get("kernels") in (None, kernels_digest()):
+        return ()
+    counted = header.device.get("board", header.target)
+    return (f"the kernels have changed since the table was counted: nas-edge table measure --target {counted}",)
 
 
 def _paths(target: Target, suffix: str) -> Iterator[Path]:
