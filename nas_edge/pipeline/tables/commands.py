@@ -105,6 +105,8 @@ def measure_command(
     from nas_edge.pipeline.tables.measuring import measure_table
 
     asked = load_target(target)
+    if asked.microcontroller:
+        return _count_command(asked, spaces, out, calibration, holdout, seed, progress)
     found = at_device(asked, host, serial)
     if probes is None:
         probes = PROBES if effort != "quick" and found.runtime in _PROBED else 0
@@ -142,6 +144,50 @@ def measure_command(
         "drift_percent": None if measured.merged is None else round(100 * (measured.merged.drift - 1), 3),
         **measured.report.to_json(),
         "spaces": [report.to_json() for report in measured.reports],
+    }
+    return TableReport(data, lines)
+
+
+def _count_command(
+    target: Target,
+    spaces: Sequence[tuple[SearchSpace, int]],
+    out: Path | None,
+    calibration: int,
+    holdout: int,
+    seed: int,
+    progress: Progress,
+) -> TableReport:
+    from nas_edge.errors import DeviceError
+    from nas_edge.pipeline.microcontrollers import board_of
+    from nas_edge.pipeline.tables.counting import count_table
+
+    board = board_of(target)
+    if board.emulated is None:
+        raise DeviceError(
+            f"target {target.name!r} is emulated by nothing; its table is that of {board.counted_on}, which has the same "
+            f"core: nas-edge table measure --target {board.counted_on}"
+        )
+    counted = count_table(
+        spaces, board, out=out, calibration=calibration, holdout=holdout, seed=seed, progress=progress
+    )
+    lines = [
+        f"table      {counted.path}",
+        f"counted    {len(counted.table.blocks)} blocks and {len(counted.table.networks)} networks in "
+        f"{format_duration(counted.wall_s)}: instructions in {counted.table.header.runtime_version}, measured-emulated",
+    ]
+    for report in counted.reports:
+        if (error := report.holdout) is not None:
+            lines.append(
+                f"hold-out   {error.networks} networks of {report.space}: error {error.mape_percent:.3f} %, "
+                f"worst {error.worst_percent:.3f} %"
+            )
+        lines += [f"problem    {problem}" for problem in report.problems]
+    data = {
+        "table": str(counted.path),
+        "wall_s": round(counted.wall_s, 1),
+        "unit": counted.table.header.unit,
+        **counted.reports[0].to_json(),
+        "spaces": [report.to_json() for report in counted.reports],
     }
     return TableReport(data, lines)
 

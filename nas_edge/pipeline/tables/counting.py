@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +16,14 @@ from nas_edge.pipeline.tables.finding import TABLES
 from nas_edge.pipeline.tables.modelled import CYCLES_SUFFIX, kernels_digest
 from nas_edge.pipeline.tables.work import NetworkWork, plan_work
 from nas_edge.progress import Progress, silent
-from nas_edge.spaces import BlockSpec, Precision, SearchSpace
+from nas_edge.spaces import BlockSpec, Kind, Precision, SearchSpace
 
 if TYPE_CHECKING:
     from nas_edge.latency.check import TableReport
     from nas_edge.mcu.boards import Board
     from nas_edge.mcu.emulator import Count, Method
 
+OTHER_CLASSES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 17, 20, 32, 50, 64, 100)
 RUNTIME, PRECISION = "mcu", Precision.INT8
 INSTRUCTION_TABLE = "mcu-int8"
 CYCLE_TABLE = INSTRUCTION_TABLE + CYCLES_SUFFIX
@@ -85,7 +86,7 @@ def count_table(
     if method is not Method.PLUGIN:
         raise MeasurementError("a table is counted by the plugin, which needs QEMU 7.2 (Debian 12's) and gcc")
     plan = plan_work(spaces, PRECISION, calibration, holdout, seed)
-    blocks = _count_blocks(tuple(plan.blocks.values()), board, method, progress)
+    blocks = _count_blocks(_with_other_classes(plan.blocks.values()), board, method, progress)
     networks = []
     for number, work in enumerate(plan.networks):
         progress(number, len(plan.networks), f"counting networks on {board.name}")
@@ -98,6 +99,16 @@ def count_table(
     write_table(cycles, directory / CYCLE_TABLE)
     write_table(instructions, directory / INSTRUCTION_TABLE)
     return CountedTable(directory / INSTRUCTION_TABLE, instructions, reports, time.monotonic() - begun)
+
+
+def _with_other_classes(blocks: Iterable[BlockSpec]) -> tuple[BlockSpec, ...]:
+    """Blocks, and classifiers of other sizes: bundles of the same space have other classes."""
+    found: dict[BlockSpec, None] = {}
+    for block in blocks:
+        found[block] = None
+        if block.kind is Kind.LINEAR:
+            found |= dict.fromkeys(replace(block, out_channels=classes) for classes in OTHER_CLASSES)
+    return tuple(found)
 
 
 def _count_blocks(

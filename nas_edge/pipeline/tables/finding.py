@@ -67,7 +67,8 @@ def load_table_for(target: Target, regime: str = "hot") -> FoundTable:
     facts = device_facts(target)
     for path in _own_directories(target, facts, regime):
         table = read_table(path)
-        if table.header.unit == MILLISECONDS and table.header.threads == target.threads and table.header.regime == regime:
+        header = table.header
+        if (header.unit, header.threads, header.regime) == (MILLISECONDS, target.threads, regime):
             return FoundTable(table, path, _is_own(table.header, target), _differences(table.header, target))
     wanted = Wanted(target.runtime, target.precision, target.threads, regime, facts)
     closest = nearest_table(wanted)
