@@ -47,10 +47,10 @@ def convert(model: bytes) -> TfliteModel:
     network = read_network(model)
     writer = FileWriter()
     translator = Translator(network, writer)
-    inputs = {edge.name: translator.value(edge.value) for edge in network.inputs}
+    inputs = {edge.name: translator.values.edge(edge.value) for edge in network.inputs}
     for layer in network.layers:
         translator.add(layer)
-    outputs = {edge.name: translator.value(edge.value) for edge in network.outputs}
+    outputs = {edge.name: translator.values.edge(edge.value) for edge in network.outputs}
     data = writer.finish(inputs, outputs, WRITER.decode(), network.properties)
     return TfliteModel(
         data,
@@ -67,5 +67,5 @@ def _port(network: Network, edge: Edge) -> Port:
     scale, zero = (1.0, 0) if codes is None else (float(codes.scales[0]), codes.zero)
     return Port(
         edge.name, shape, network.dynamic_batch, channels_last=edge.channels_last or len(shape) != 4,
-        kind="int8" if network.quantised else "float32", given=edge.codes or "float32", scale=scale, zero=zero,
+        kind="float32" if codes is None else "int8", given=edge.codes or "float32", scale=scale, zero=zero,
     )  # fmt: skip

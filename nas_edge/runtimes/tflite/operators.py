@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from nas_edge.errors import ExportError
 from nas_edge.runtimes.tflite.file import FileWriter
 from nas_edge.runtimes.tflite.reading import Constant, Layer, Network, Quantisation
+from nas_edge.runtimes.tflite.values import Values, channels_last
 from nas_edge.spaces.blocks import same_padding
 
 _SAME, _VALID = 0, 1  # schema: Padding
 _NO_ACTIVATION, _RELU, _RELU6 = 0, 1, 3  # schema: ActivationFunctionType
-_FUSING = ("Conv", "Gemm", "Add")
+_WEIGHTED = ("Conv", "Gemm")
+_FUSING = (*_WEIGHTED, "Add")
 _INT8_LIMIT = 127
 _HEIGHT_WIDTH = np.array([1, 2], np.int32)
 _FLOAT, _INT8 = 0, 1  # index of a pair of versions
@@ -29,14 +31,12 @@ class Translator:
     """Appends the operators of a network's layers to a file."""
 
     def __init__(self, network: Network, writer: FileWriter) -> None:
-        self._network, self._file = network, writer
-        self._tensors: dict[str, int] = {}
+        self._network, self._file, self.values = network, writer, Values(network, writer)
+        self._int8 = False  # of the layer at hand
         self._fused: set[str] = set()
         self._pixels: set[str] = set()  # flat values whose tensors are [n, 1, 1, channels]
-        self._kind: type[np.generic] = np.int8 if network.quantised else np.float32
         self._users = {name: network.users(name) for name in network.shapes}
         self._given = {edge.value for edge in network.outputs}
-        self._names = {edge.value: edge.name for edge in (*network.outputs, *network.inputs)}
         self._known: dict[str, Callable[[Layer], None]] = {
             "Conv": self._conv,
             "Gemm": self._gemm,
@@ -59,17 +59,29 @@ class Translator:
                 f"{', '.join(sorted(self._known))}"
             )
         if layer.name not in self._fused:
+            self._int8 = self._in_int8(layer)
             self._known[layer.kind](layer)
 
-    def value(self, name: str) -> int:
-        """The tensor of a value, channels last."""
-        if name not in self._tensors:
-            shape, network = channels_last(self._network.shapes[name]), self._network
-            self._tensors[name] = self._file.tensor(
-                self._names.get(name, name), shape, self._kind, network.quantisations.get(name),
-                dynamic_batch=network.dynamic_batch,
-            )  # fmt: skip
-        return self._tensors[name]
+    def _in_int8(self, layer: Layer) -> bool:
+        """Whether a layer computes in int8: all that it takes and gives is quantised, its weights are codes."""
+        network = self._network
+        values = [*(name for name in layer.inputs if name in network.shapes), self._after(layer)]
+        whole = all(name in network.quantisations for name in values)
+        if layer.kind not in _WEIGHTED:
+            return whole
+        if (codes := self._constant(layer, 1).quantisation is not None) and not whole:
+            raise ExportError(
+                f"node {layer.name!r}: operator {layer.kind} of int8 weights takes or gives float32; quantise that, too"
+            )
+        return codes
+
+    @property
+    def _kind(self) -> type[np.generic]:
+        return np.int8 if self._int8 else np.float32
+
+    def _value(self, name: str) -> int:
+        """The tensor of a value as the layer at hand takes or gives it."""
+        return self.values.given(name, self._int8)
 
     def _conv(self, layer: Layer) -> None:
         weight, source = self._constant(layer, 1), layer.inputs[0]
@@ -100,18 +112,15 @@ class Translator:
         top, left, bottom, right = (int(p) for p in layer.attributes.get("pads", [0, 0, 0, 0]))
         batch, channels, height, width = self._network.shapes[source]
         if (top, left, bottom, right) == (0, 0, 0, 0):
-            return self.value(source), _VALID
+            return self._value(source), _VALID
         same = [same_padding(n, k, s) for n, k, s in zip((height, width), kernel, stride, strict=True)]
         if [(top, bottom), (left, right)] == same:
-            return self.value(source), _SAME
+            return self._value(source), _SAME
         pads = np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32)
         shape = (batch, height + top + bottom, width + left + right, channels)
         amounts = self._file.tensor(f"{layer.name}.pads", pads.shape, np.int32, values=pads)
-        padded = self._file.tensor(
-            f"{layer.name}.padded", shape, self._kind, self._network.quantisations.get(source),
-            dynamic_batch=self._network.dynamic_batch,
-        )  # fmt: skip
-        self._operator("PAD", (1, 2), [self.value(source), amounts], padded, "PadOptions")
+        padded = self._between(f"{layer.name}.padded", shape, source)
+        self._operator("PAD", (1, 2), [self._value(source), amounts], padded, "PadOptions")
         return padded, _VALID
 
     def _gemm(self, layer: Layer) -> None:
@@ -124,19 +133,19 @@ class Translator:
                 raise self._cannot(layer, "int8 weights that are not transposed")
             weight = Constant(weight.values.T, weight.quantisation)
         out, channels = weight.values.shape
-        if self._network.quantised:
+        if self._int8:
             self._pointwise_gemm(layer, Constant(weight.values.reshape(out, 1, 1, channels), weight.quantisation))
             return
         output, activation = self._with_activation(layer)
         weights = self._weights(f"{layer.name}.weight", weight, (0, 1), 0)
-        inputs = [self.value(layer.inputs[0]), weights, self._bias(layer, weight, out)]
+        inputs = [self._value(layer.inputs[0]), weights, self._bias(layer, weight, out)]
         settings = {"fusedActivationFunction": activation}
         self._operator("FULLY_CONNECTED", (1, 4), inputs, output, "FullyConnectedOptions", settings)
 
     def _pointwise_gemm(self, layer: Layer, weight: Constant) -> None:
         """A layer on [n, channels] as a convolution of [n, 1, 1, channels]."""
         out, channels, source = len(weight.values), weight.values.shape[-1], layer.inputs[0]
-        pixel = self.value(source)
+        pixel = self._value(source)
         if source not in self._pixels:
             flat, pixel = pixel, self._between(f"{layer.name}.pixel", (1, 1, 1, channels), source)
             self._reshape(f"{layer.name}.pixel", flat, pixel, (-1, 1, 1, channels))
@@ -155,16 +164,16 @@ class Translator:
 
     def _mul(self, layer: Layer) -> None:
         inputs = [self._operand(layer, number) for number in range(2)]
-        self._operator("MUL", (1, 2), inputs, self.value(layer.output), "MulOptions")
+        self._operator("MUL", (1, 2), inputs, self._value(layer.output), "MulOptions")
 
     def _cut(self, layer: Layer) -> None:
         """ReLU or ReLU6 on its own."""
         name = {_RELU: "RELU", _RELU6: "RELU6"}[self._activation(layer)]
-        self._operator(name, (1, 2), [self.value(layer.inputs[0])], self.value(layer.output))
+        self._operator(name, (1, 2), [self._value(layer.inputs[0])], self._value(layer.output))
 
     def _hard_swish(self, layer: Layer) -> None:
         self._operator(
-            "HARD_SWISH", (1, 1), [self.value(layer.inputs[0])], self.value(layer.output), "HardSwishOptions"
+            "HARD_SWISH", (1, 1), [self._value(layer.inputs[0])], self._value(layer.output), "HardSwishOptions"
         )
 
     def _hard_sigmoid(self, layer: Layer) -> None:
@@ -172,38 +181,39 @@ class Translator:
         alpha, beta = layer.attributes.get("alpha", 0.2), layer.attributes.get("beta", 0.5)
         if not (np.isclose(alpha, 1 / 6) and np.isclose(beta, 0.5)):
             raise self._cannot(layer, f"alpha {alpha:g} and beta {beta:g} (1/6 and 0.5 can be)")
-        shape, codes = channels_last(self._network.shapes[layer.output]), None
-        if self._network.quantised:
-            codes = Quantisation(np.array([6 / 255], np.float32), -128)
+        shape = channels_last(self._network.shapes[layer.output])
+        codes = Quantisation(np.array([6 / 255], np.float32), -128) if self._int8 else None
         cut = self._file.tensor(
             f"{layer.name}.cut", shape, self._kind, codes, dynamic_batch=self._network.dynamic_batch
         )
-        inputs = [self.value(layer.inputs[0]), self._scalar(f"{layer.name}.three", 3.0)]
+        inputs = [self._value(layer.inputs[0]), self._scalar(f"{layer.name}.three", 3.0)]
         self._operator("ADD", (1, 2), inputs, cut, "AddOptions", {"fusedActivationFunction": _RELU6})
         sixth = self._scalar(f"{layer.name}.sixth", 1 / 6)
-        self._operator("MUL", (1, 2), [cut, sixth], self.value(layer.output), "MulOptions")
+        self._operator("MUL", (1, 2), [cut, sixth], self._value(layer.output), "MulOptions")
 
     def _pool(self, layer: Layer) -> None:
         axes = self._file.tensor(f"{layer.name}.axes", (2,), np.int32, values=_HEIGHT_WIDTH)
-        inputs = [self.value(layer.inputs[0]), axes]
-        self._operator("MEAN", (1, 2), inputs, self.value(layer.output), "ReducerOptions", {"keepDims": True})
+        inputs = [self._value(layer.inputs[0]), axes]
+        self._operator("MEAN", (1, 2), inputs, self._value(layer.output), "ReducerOptions", {"keepDims": True})
 
     def _flatten(self, layer: Layer) -> None:
         """[n, channels, 1, 1] to [n, channels]: the same numbers in the same order, channels first or last."""
         source = self._network.shapes[layer.inputs[0]]
         if layer.attributes.get("axis", 1) != 1 or any(size != 1 for size in source[2:]):
             raise self._cannot(layer, f"a shape of {list(source)} (1 x 1 pixels can be)")
-        if layer.output not in self._given and all(user.kind == "Gemm" for user in self._users[layer.output]):
-            self._tensors[layer.output] = self.value(layer.inputs[0])  # which takes [n, 1, 1, channels] as well
+        codes = [self._network.quantisations.get(name) for name in (layer.inputs[0], layer.output)]
+        same = codes[0] is codes[1] or (codes[0] is not None and codes[1] is not None and codes[0].same(codes[1]))
+        if same and layer.output not in self._given and all(u.kind == "Gemm" for u in self._users[layer.output]):
+            self.values.alias(layer.output, layer.inputs[0])  # a Gemm takes [n, 1, 1, channels] as well
             self._pixels.add(layer.output)
             return
         target = self._network.shapes[layer.output]
-        self._reshape(layer.output, self.value(layer.inputs[0]), self.value(layer.output), (-1, *target[1:]))
+        self._reshape(layer.output, self._value(layer.inputs[0]), self._value(layer.output), (-1, *target[1:]))
 
     def _identity(self, layer: Layer) -> None:
         """Copied, as the value of another name; one that is no output would not have to be."""
         shape = channels_last(self._network.shapes[layer.output])
-        self._reshape(layer.output, self.value(layer.inputs[0]), self.value(layer.output), (-1, *shape[1:]))
+        self._reshape(layer.output, self._value(layer.inputs[0]), self._value(layer.output), (-1, *shape[1:]))
 
     def _reshape(self, name: str, source: int, target: int, shape: tuple[int, ...]) -> None:
         sizes = np.array(shape if self._network.dynamic_batch else (1, *shape[1:]), np.int32)
@@ -212,17 +222,17 @@ class Translator:
 
     def _between(self, name: str, shape: tuple[int, ...], like: str) -> int:
         """A tensor of a shape of its own, with the numbers of a value."""
-        codes = self._network.quantisations.get(like)
+        codes = self._network.quantisations.get(like) if self._int8 else None
         return self._file.tensor(name, shape, self._kind, codes, dynamic_batch=self._network.dynamic_batch)
 
     def _with_activation(self, layer: Layer) -> tuple[int, int]:
         """The tensor that a layer gives, and the ReLU that is part of it."""
         after = self._after(layer)
         if after == layer.output:
-            return self.value(after), _NO_ACTIVATION
+            return self._value(after), _NO_ACTIVATION
         user = self._users[layer.output][0]
         self._fused.add(user.name)
-        return self.value(after), self._activation(user)
+        return self._value(after), self._activation(user)
 
     def _after(self, layer: Layer) -> str:
         """The value of a layer, or of the only activation on it, where that can be a part of it."""
@@ -243,7 +253,7 @@ class Translator:
     def _operand(self, layer: Layer, number: int) -> int:
         name = layer.inputs[number]
         if name in self._network.shapes:
-            return self.value(name)
+            return self._value(name)
         raise self._cannot(layer, f"the constant {name!r}")
 
     def _constant(self, layer: Layer, number: int) -> Constant:
@@ -251,8 +261,8 @@ class Translator:
         if name not in self._network.constants:
             raise self._cannot(layer, f"weights {name!r} that are computed")
         constant = self._network.constants[name]
-        if self._network.quantised and (constant.quantisation is None or constant.values.dtype != np.int8):
-            raise self._cannot(layer, f"weights {name!r} of {constant.values.dtype} in an int8 model")
+        if constant.values.dtype != (np.float32 if constant.quantisation is None else np.int8):
+            raise self._cannot(layer, f"weights {name!r} of {constant.values.dtype}")
         return constant
 
     def _weights(self, name: str, weight: Constant, order: tuple[int, ...], axis: int) -> int:
@@ -282,7 +292,7 @@ class Translator:
         return self._file.tensor(f"{layer.name}.bias", codes.shape, np.int32, kept, values=codes)
 
     def _scalar(self, name: str, value: float) -> int:
-        if not self._network.quantised:
+        if not self._int8:
             return self._file.tensor(name, (), np.float32, values=np.array(value, np.float32))
         codes = Quantisation(np.array([value / _INT8_LIMIT], np.float32))
         return self._file.tensor(name, (), np.int8, codes, values=np.array(_INT8_LIMIT, np.int8))
@@ -296,7 +306,7 @@ class Translator:
         options: str = "",
         settings: dict[str, Any] | None = None,
     ) -> None:
-        version = versions[_INT8 if self._network.quantised else _FLOAT]
+        version = versions[_INT8 if self._int8 else _FLOAT]
         self._file.operator(name, version, inputs, output, options, settings)
 
     @staticmethod
@@ -310,11 +320,6 @@ def _steps(padding: int, stride: Sequence[int], activation: int) -> dict[str, An
         "padding": padding, "strideH": stride[0], "strideW": stride[1], "dilationHFactor": 1, "dilationWFactor": 1,
         "fusedActivationFunction": activation,
     }  # fmt: skip
-
-
-def channels_last(shape: Sequence[int]) -> tuple[int, ...]:
-    """[n, channels, height, width] as [n, height, width, channels]; other shapes as they are."""
-    return (shape[0], shape[2], shape[3], shape[1]) if len(shape) == 4 else tuple(shape)
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.int32]:

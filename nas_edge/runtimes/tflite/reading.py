@@ -136,8 +136,7 @@ def read_network(model: bytes) -> Network:
     """Read a serialised ONNX model.
 
     Raises:
-        ExportError: it is none, is too large, of an old opset, of dynamic shapes, or quantised by halves (a layer with
-            int8 inputs and a float32 output).
+        ExportError: it is none, is too large, of an old opset, or of dynamic shapes.
 
     """
     import onnx
@@ -191,7 +190,6 @@ class _Reader:
                 raise ExportError(f"output {item.name!r} of the ONNX model is given by no node")
             self.network.outputs.append(self._edge(item.name, types[item.name]))
         self._quantise_outputs()
-        self._check_whole()
 
     def _edge(self, name: str, kind: Any) -> Edge:
         from onnx import TensorProto
@@ -291,22 +289,13 @@ class _Reader:
         if not network.quantised:
             return
         for edge in network.outputs:
+            source = next((layer for layer in network.layers if layer.output == edge.value), None)
+            weight = network.constants.get(source.inputs[1]) if source and len(source.inputs) > 1 else None
+            if weight is None or weight.quantisation is None:
+                continue  # it computes in float32 itself
             if edge.value not in network.quantisations and OUTPUT_RANGE in network.properties:
                 low, high = json.loads(network.properties[OUTPUT_RANGE])
                 network.quantisations[edge.value] = int8_range(float(low), float(high))
-
-    def _check_whole(self) -> None:
-        """Every value of an int8 model is quantised, but what a layer hands to an activation that is part of it."""
-        network = self.network
-        if not network.quantised:
-            return
-        for layer in network.layers:
-            users = network.users(layer.output)
-            fused = len(users) == 1 and users[0].kind in ("Relu", "Clip")
-            if layer.output not in network.quantisations and not fused:
-                raise ExportError(
-                    f"node {layer.name!r}: operator {layer.kind} gives float32 in an int8 model; quantise that as well"
-                )
 
 
 def int8_range(low: float, high: float) -> Quantisation:

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from nas_edge.errors import ExportError
 from nas_edge.spaces import Activation, BlockSpec, Kind, Padding, SearchSpace
 from nas_edge.spaces.onnx_blocks import build_onnx
-from nas_edge.spaces.onnx_quantise import CANONICAL, TENSORRT, TFLITE, QdqForm, quantise
+from nas_edge.spaces.onnx_quantise import CANONICAL, TENSORRT, TFLITE, QdqForm, quantisable_layers, quantise
 from nas_edge.spaces.onnx_ranges import observe
 
 pytest.importorskip("ai_edge_litert")
@@ -24,12 +24,12 @@ from ai_edge_litert import schema_py_generated as schema
 from nas_edge.runtimes.litert import LiteRtSession
 from nas_edge.runtimes.onnx_runtime import OnnxRuntime
 from nas_edge.runtimes.tflite import convert
-from nas_edge.runtimes.tflite.operators import channels_last
+from nas_edge.runtimes.tflite.values import channels_last
 
 # What tflite-runtime 2.14 registers (tensorflow/lite/core/kernels/register.cc of TensorFlow 2.14), highest versions.
 KNOWN = {
     "CONV_2D": 7, "DEPTHWISE_CONV_2D": 7, "FULLY_CONNECTED": 11, "ADD": 5, "MUL": 7, "MEAN": 3, "PAD": 4, "RESHAPE": 1,
-    "HARD_SWISH": 1, "RELU": 3, "RELU6": 3,
+    "HARD_SWISH": 1, "RELU": 3, "RELU6": 3, "QUANTIZE": 2, "DEQUANTIZE": 6,
 }  # fmt: skip
 BLOCK = BlockSpec(
     Kind.INVERTED_RESIDUAL, 9, 9, 8, 24, 8, 3, 1, 24, Padding.SAME, Activation.H_SWISH, se=True, residual=True
@@ -235,6 +235,41 @@ def test_dynamic_pixels_old_opsets_and_what_is_no_model_are_refused() -> None:
         assert "\n" not in str(caught.value)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_layers_that_are_kept_in_float_compute_in_float(data) -> None:
+    space = SearchSpace.named(data.draw(st.sampled_from(["mcu", "mbv3-32"])))
+    model = build_onnx(space.lower(space.smallest(), 4), seed=3)
+    feeds = random_input(model)
+    ranges = observe(model, feeds.values())
+    layers = quantisable_layers(model)
+    kept = data.draw(st.sets(st.sampled_from(layers), min_size=1, max_size=len(layers) - 1))
+    quantised = quantise(model, ranges, keep_float=kept).SerializeToString()
+    file = convert(quantised)
+    assert file.precision == "int8"
+    plain, whole = (
+        OnnxRuntime().prepare(m, p, 1).run(feeds)["logits"]
+        for m, p in ((model.SerializeToString(), "fp32"), (quantised, "int8"))
+    )
+    found = LiteRtSession(file, 1).run(feeds)["logits"]
+    noise = max(float(np.abs(whole - plain).max()), 0.02 * float(np.abs(plain).max()))
+    assert np.abs(found - whole).max() <= 2 * noise
+    weights = {t.name.decode(): t.type for t in parsed(file.data).subgraphs[0].tensors if t.name.endswith(b".weight")}
+    for name in layers:
+        wanted = schema.TensorType.FLOAT32 if name in kept else schema.TensorType.INT8
+        assert weights[f"{name}.weight"] == wanted
+
+
+def test_all_layers_in_float_but_one_is_still_a_file() -> None:
+    model = build_onnx((replace(BLOCK, se=False),))
+    feeds = random_input(model)
+    _, *others = quantisable_layers(model)
+    quantised = quantise(model, observe(model, feeds.values()), keep_float=others)
+    kinds = [name for name, _ in operators(convert(quantised.SerializeToString()).data)]
+    assert kinds.count("CONV_2D") == 2
+    assert "DEQUANTIZE" in kinds
+
+
 def test_a_model_that_is_quantised_by_halves_is_refused() -> None:
     model = build_onnx((BLOCK,))
     quantised = quantise(model, observe(model, random_input(model).values()))
@@ -245,7 +280,7 @@ def test_a_model_that_is_quantised_by_halves_is_refused() -> None:
                 node.input[number] = "b00.expand.out.real"
     del quantised.graph.node[:]
     quantised.graph.node.extend(nodes)
-    with pytest.raises(ExportError, match=r"node 'b00\.expand': operator Conv gives float32 in an int8 model"):
+    with pytest.raises(ExportError, match=r"node 'b00\.expand': operator Conv of int8 weights takes or gives float32"):
         convert(quantised.SerializeToString())
 
 
