@@ -164,8 +164,8 @@ def _count_command(
     board = board_of(target)
     if board.emulated is None:
         raise DeviceError(
-            f"target {target.name!r} is emulated by nothing; its table is that of {board.counted_on}, which has the same "
-            f"core: nas-edge table measure --target {board.counted_on}"
+            f"target {target.name!r} is emulated by nothing; its table is that of {board.counted_on}, which has the "
+            f"same core: nas-edge table measure --target {board.counted_on}"
         )
     counted = count_table(
         spaces, board, out=out, calibration=calibration, holdout=holdout, seed=seed, progress=progress
