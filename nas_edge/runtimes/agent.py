@@ -19,6 +19,7 @@ from nas_edge.devices import Device, Process
 from nas_edge.devices.agent import AGENT_FILE, AGENT_VERSION
 from nas_edge.errors import DeviceError, DeviceLostError, MeasurementError, SpaceError
 from nas_edge.runtimes.model_precision import model_precision
+from nas_edge.runtimes.onnx_inputs import load_model, onnx_inputs
 from nas_edge.runtimes.ports import fed
 from nas_edge.runtimes.registry import get_runtime
 from nas_edge.runtimes.visits import VisitPlan, VisitRecord
@@ -127,6 +128,7 @@ class AgentRuntime:
             made = artefact(onnx_model, precision)
             return AgentSession(self, made.data, threads, made)
         found = model_precision(onnx_model)
+        onnx_inputs(load_model(onnx_model))
         session = AgentSession(self, onnx_model, threads)
         if found != precision:
             session.close()

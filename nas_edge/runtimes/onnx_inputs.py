@@ -89,9 +89,7 @@ def onnx_inputs(model: Any) -> tuple[OnnxInput, ...]:
         sizes = [dim.dim_value for dim in tensor.shape.dim]
         if any(size < 1 for size in sizes[1:]):
             shown = " x ".join(dim.dim_param or str(dim.dim_value or "?") for dim in tensor.shape.dim)
-            raise MeasurementError(
-                f"input {item.name!r} is {shown}: sizes other than the batch must be fixed before it is measured"
-            )
+            raise MeasurementError(f"input {item.name!r} is {shown}: fix the sizes other than the batch first")
         dynamic = bool(sizes) and sizes[0] < 1
         shape = (1, *sizes[1:]) if dynamic else tuple(sizes)
         if np.prod(shape, dtype=np.float64) > _MOST_ELEMENTS:

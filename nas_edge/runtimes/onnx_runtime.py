@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.errors import MeasurementError, SpaceError
+from nas_edge.runtimes.diagnosis import why_not
 from nas_edge.runtimes.layers import LayerTime
 from nas_edge.runtimes.model_precision import model_precision
 from nas_edge.runtimes.registry import register_runtime
@@ -92,7 +93,13 @@ class OnnxSession:
         try:
             self._session = ort.InferenceSession(onnx_model, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no common base but this
-            raise MeasurementError(f"ONNX Runtime does not load the model: {_first_line(error)}") from error
+            raise MeasurementError(
+                f"ONNX Runtime does not load the model: {why_not(onnx_model, str(error))}"
+            ) from error
+        for item in self._session.get_inputs():
+            if any(not isinstance(size, int) for size in item.shape[1:]):
+                shown = " x ".join(str(size or "?") for size in item.shape)
+                raise MeasurementError(f"input {item.name!r} is {shown}: fix the sizes other than the batch first")
         self._inputs = {
             item.name: tuple(size if isinstance(size, int) else 1 for size in item.shape)
             for item in self._session.get_inputs()
@@ -106,7 +113,7 @@ class OnnxSession:
 
     @property
     def inputs(self) -> Mapping[str, tuple[int, ...]]:
-        """Shape of each input; dynamic sizes are 1."""
+        """Shape of each input; a dynamic batch is 1."""
         return self._inputs
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -204,7 +211,3 @@ def _seeded(rng: np.random.Generator, shape: tuple[int, ...], kind: type[np.gene
         return rng.standard_normal(shape, np.float32)
     limits = np.iinfo(np.dtype(kind))
     return rng.integers(limits.min, limits.max, shape, dtype=kind, endpoint=True)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

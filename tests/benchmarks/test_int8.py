@@ -41,8 +41,8 @@ def at_quantiles(space, classes):
     return found
 
 
-def interleaved_ms(models, rounds=15, repeats=8):
-    """Median of each model's run time, taking turns: other programs disturb all alike."""
+def interleaved_ms(models, rounds=30, repeats=8):
+    """Lowest tenth of each model's run times, taking turns: on a loaded machine that is what it takes undisturbed."""
     from nas_edge.runtimes.model_precision import model_precision
     from nas_edge.runtimes.onnx_runtime import OnnxRuntime
 
@@ -52,11 +52,11 @@ def interleaved_ms(models, rounds=15, repeats=8):
         for number, session in enumerate(sessions):
             session.time(2)
             times[number] += session.time(repeats).tolist()
-    return [float(np.median(found)) for found in times]
+    return [float(np.quantile(found, 0.1)) for found in times]
 
 
 @pytest.mark.benchmark
-def test_int8_loses_little_and_is_faster(bundle):
+def test_int8_loses_little(bundle):
     import onnx
 
     from nas_edge.data import load_dataset
@@ -70,7 +70,7 @@ def test_int8_loses_little_and_is_faster(bundle):
 
     preprocess, supernet, evaluator = bundle_preprocess(bundle), bundle.supernet(), bundle_evaluator(bundle)
     dataset, calibration, form = load_dataset("trashnet"), read_calibration(bundle.path / CALIBRATION), local_form()
-    columns = "points [95 % interval]    fp32 ms  int8 ms  times as fast  TensorRT's form"
+    columns = "points [95 % interval]  TensorRT's form"
     print(f"\nMACs      px  images   fp32    int8  {columns}")
     losses = []
     for arch in at_quantiles(bundle.space, bundle.num_classes):
@@ -84,20 +84,32 @@ def test_int8_loses_little_and_is_faster(bundle):
         report = compare_precisions(model, int8, images, preprocess, labels, **about)
         symmetric = tensorrt_form(onnx.load_from_string(int8)).SerializeToString()
         there = compare_precisions(model, symmetric, images, preprocess, labels, **about)
-        slow, fast = interleaved_ms([model, int8])
         macs = bundle.space.macs(arch[None], bundle.num_classes)[0] / 1e6
         low, high = (100 * end for end in report.interval)
         gain = 100 * (report.after - report.before)
         print(
             f"{macs:6.1f} M {side:4} {report.images:7} {report.before:7.2%} {report.after:7.2%} "
-            f"{gain:+6.2f} [{low:+.2f}, {high:+.2f}] {slow:13.3f} {fast:8.3f} {slow / fast:14.2f} "
-            f"{100 * (there.after - there.before):+16.2f}"
+            f"{gain:+6.2f} [{low:+.2f}, {high:+.2f}] {100 * (there.after - there.before):+13.2f}"
         )
         losses.append(-gain)
-        assert fast < slow
     print(f"mean loss {np.mean(losses):.2f} points, greatest {max(losses):.2f}")
     assert np.mean(losses) <= 1
     assert max(losses) <= 2
+
+
+@pytest.mark.benchmark
+def test_int8_is_faster(bundle):
+    """ONNX Runtime on this machine, one thread; what a run takes does not depend on the weights."""
+    from nas_edge.pipeline.seeded import seeded_model
+
+    space, classes = bundle.space, bundle.num_classes
+    print("\nMACs      px   fp32 ms  int8 ms  times as fast")
+    for arch in at_quantiles(space, classes):
+        models = [seeded_model(space, arch, classes, precision=precision) for precision in ("fp32", "int8")]
+        slow, fast = interleaved_ms(models)
+        macs, side = space.macs(arch[None], classes)[0] / 1e6, space.to_json(arch)["r"]
+        print(f"{macs:6.1f} M {side:4} {slow:9.3f} {fast:8.3f} {slow / fast:14.2f}")
+        assert fast < slow
 
 
 @pytest.mark.benchmark

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,21 @@ def test_what_is_wrong_is_told_with_file_and_line(tmp_path: Path, text: str, mes
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="cannot be read"):
         load_target(str(tmp_path / "none.yaml"))
+
+
+SHIPPED = (
+    "local", "raspberry-pi-4", "raspberry-pi-5", "android-arm64", "samsung-note10", "pixel-1", "intel-i7-8700k",
+    "jetson-nano", "jetson-tx2", "jetson-agx-xavier", "jetson-orin-nano", "jetson-agx-orin",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_no_shipped_target_is_a_dead_end(name, tmp_path, monkeypatch):
+    from nas_edge.pipeline.searching.flow import search_flow
+    from nas_edge.pipeline.searching.request import SearchRequest
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert load_target(name).name == name
+    report = search_flow(SearchRequest(target=name, latency_ms=50.0, evaluations=200, verify=False))
+    assert 0 < json.loads((report.run / "result.json").read_text())["latency_ms"]["predicted"] <= 50

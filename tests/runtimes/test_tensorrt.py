@@ -187,7 +187,7 @@ def test_models_that_cannot_be_are_refused_in_one_line(device, tmp_path):
     relu = [helper.make_node("Relu", ["x"], ["y"])]
     wrong = {
         whole[: len(whole) // 2]: "damaged",
-        graph(relu, (1, 3, "height", "width")): "1 x 3 x height x width: sizes other than the batch must be fixed",
+        graph(relu, (1, 3, "height", "width")): "1 x 3 x height x width: fix the sizes other than the batch",
         graph([helper.make_node("Sin", ["x"], ["y"])], opset=25): "opset 25 is newer than 13",
         half(build_onnx((BLOCK,))).SerializeToString(): "computes in fp16, not fp32",
     }
