@@ -82,7 +82,8 @@ def train(
             except Diverged as error:
                 sitting.roll_back(error)
                 continue
-            figures = {"loss": loss, **(after_epoch(sitting.at.epoch, run.average) if after_epoch else {})}
+            evaluates = after_epoch if run.workers.speaks else None
+            figures = {"loss": loss, **(evaluates(sitting.at.epoch, run.average) if evaluates else {})}
             net.train()
             sitting.close_epoch(figures)
     net.load_state_dict(run.average.state, strict=False)
@@ -124,8 +125,9 @@ class _Sitting:
         self.fit(per_epoch)
         epochs = math.ceil(self.horizon.total / self.run.steps_per_epoch)
         about = f"about {format_duration(per_epoch * epochs)} for {epochs} epochs of {format_duration(per_epoch)}"
-        self.progress(0, epochs, about)
+        self.tell(about)
         self.save()
+        self.run.workers.wait()
 
     def epoch(self, stop: StopRequest) -> float:
         """The rest of the epoch: its mean loss. Raises Diverged; KeyboardInterrupt, with all saved."""
@@ -139,7 +141,7 @@ class _Sitting:
             at = replace(at, step=at.step + 1, loss_total=at.loss_total + loss, losses=at.losses + 1)
             self.at = at
             self.tell(f"epoch {at.epoch + 1}, loss {loss:.3f}")
-            if stop.asked:
+            if self.run.workers.mean(float(stop.asked))[0] > 0:
                 self.save()
                 raise KeyboardInterrupt
             if time.monotonic() - self.saved_at > _SAVE_EVERY_S:
@@ -154,7 +156,8 @@ class _Sitting:
         if not self.finished and self.lasted:
             # The last few epochs say best how fast the machine is now; other programs come and go.
             self.fit(float(np.mean(self.lasted[-3:])))
-        self.keep(lambda: self.history.add(self.at.epoch, self.at.step, self.seconds, figures))
+        if self.run.workers.speaks:
+            self.keep(lambda: self.history.add(self.at.epoch, self.at.step, self.seconds, figures))
         self.save()
 
     def fit(self, epoch_s: float) -> None:
@@ -164,6 +167,7 @@ class _Sitting:
         per_epoch, step = self.run.steps_per_epoch, self.at.step
         affordable = step + int(max(0.0, self.time_limit_s - self.seconds) / epoch_s * per_epoch)
         total = max(step + 1, min(self.run.setting.recipe.epochs * per_epoch, affordable))
+        total = int(self.run.workers.first(total))
         if total != self.horizon.total:
             self.horizon = self.horizon.moved(step, total)
 
@@ -197,4 +201,5 @@ class _Sitting:
     def tell(self, text: str) -> None:
         """Progress, in epochs."""
         per_epoch = self.run.steps_per_epoch
-        self.progress(self.at.step / per_epoch, math.ceil(self.horizon.total / per_epoch), text)
+        if self.run.workers.speaks:
+            self.progress(self.at.step / per_epoch, math.ceil(self.horizon.total / per_epoch), text)

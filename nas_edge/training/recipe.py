@@ -32,7 +32,9 @@ class Recipe:
     Attributes:
         epochs: passes over the training images; with phases, theirs count.
         teacher_epochs: first epochs that train the largest architecture alone, so that it can teach.
-        batch_size: images a step.
+        batch_size: images a step, over all processes.
+        accumulate: parts that a batch is worked through in, one after another, where memory is short; batch norms see
+            one part at a time.
         learning_rate: at its peak; AdamW, linear warm-up, cosine to zero.
         warmup_epochs: of the learning rate.
         weight_decay: on weights with more than one dimension.
@@ -55,6 +57,7 @@ class Recipe:
     epochs: int = 30
     teacher_epochs: int = 4
     batch_size: int = 64
+    accumulate: int = 1
     learning_rate: float = 1e-3
     warmup_epochs: float = 2.0
     weight_decay: float = 0.02
@@ -79,6 +82,8 @@ class Recipe:
             raise ConfigError("recipe: epochs >= 1, batch_size >= 2 and learning_rate > 0 are needed")
         if not 0 <= self.teacher_epochs <= self.epochs or self.random_subnets < 0 or self.seed < 0:
             raise ConfigError("recipe: 0 <= teacher_epochs <= epochs, random_subnets >= 0 and seed >= 0 are needed")
+        if self.accumulate < 1 or self.batch_size // self.accumulate < 2:
+            raise ConfigError("recipe: accumulate must be 1 or more and leave two images in each part of a batch")
         if not 0 <= self.teacher_weight <= 1:
             raise ConfigError(f"recipe: teacher_weight must be within 0..1, not {self.teacher_weight}")
 

@@ -15,11 +15,14 @@ from torch import Tensor, nn
 
 from nas_edge.data import Dataset, Preprocess
 from nas_edge.data.augment import cutmix, mixup
+from nas_edge.errors import TrainingError
+from nas_edge.supernet.synced_norm import synchronise_norms
 from nas_edge.training.average import WeightAverage
 from nas_edge.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from nas_edge.training.losses import Objective
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.schedule import Horizon, learning_rate
+from nas_edge.training.workers import Workers
 
 CHECKPOINT = "checkpoint.safetensors"
 _TIMED_STEPS = 2  # measured before the start, for the estimate
@@ -72,6 +75,14 @@ class Run:
         self.setting = setting
         recipe, net = setting.recipe, setting.net
         net.train()
+        self.workers = Workers.present()
+        if recipe.batch_size % (self.workers.count * recipe.accumulate):
+            raise TrainingError(
+                f"batch_size {recipe.batch_size} cannot be shared by {self.workers.count} processes in"
+                f" {recipe.accumulate} parts; choose a multiple"
+            )
+        if self.workers.count > 1:
+            synchronise_norms(net)
         split = setting.dataset.train
         storage = round(setting.side * recipe.storage_scale)
         self.images = split.images(setting.preprocess, storage)
@@ -95,7 +106,9 @@ class Run:
         return load_checkpoint(path, self.setting.net, self.average, self.optimiser, recipe)
 
     def save(self, position: Position) -> None:
-        """Write the checkpoint. Raises StorageError, ConfigError."""
+        """Write the checkpoint, once for all processes. Raises StorageError, ConfigError."""
+        if not self.workers.speaks:
+            return
         path = self.setting.out / CHECKPOINT
         save_checkpoint(path, self.setting.net, self.average, self.optimiser, position, self.setting.recipe.to_dict())
 
@@ -120,6 +133,8 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * 0.5**at.attempt
         loss = self.backward(at.step, at.attempt, indices, at.epoch < recipe.teacher_epochs)
+        self.workers.mean_gradients(self.parameters)
+        (loss,) = self.workers.mean(loss)
         if not math.isfinite(loss):
             self.optimiser.zero_grad()
             raise Diverged(loss, at.step)
@@ -131,13 +146,24 @@ class Run:
         return loss
 
     def backward(self, step: int, attempt: int, indices: NDArray[np.int64], teacher_only: bool) -> float:
-        """Forward and backward of one batch."""
+        """Forward and backward of this process's share of a batch, part by part: the mean loss."""
         recipe = self.setting.recipe
-        seed = (recipe.seed + _SEEDS_APART * attempt) * 1_000_003 + step
+        seed = (recipe.seed + _SEEDS_APART * (attempt + 10 * self.workers.rank)) * 1_000_003 + step
         torch.manual_seed(seed)  # dropout and drop-connect
         generator = torch.Generator().manual_seed(seed)
-        rng = np.random.default_rng([recipe.seed, 2, step, *([attempt] if attempt else [])])
-        setting = self.setting
+        draws = [recipe.seed, 2, step, *([attempt] if attempt else [])]  # of architectures: the same in every process
+        parts = np.array_split(self.workers.part(indices), recipe.accumulate)
+        losses = [self._part(part, teacher_only, np.random.default_rng(draws), generator) for part in parts]
+        if recipe.accumulate > 1:
+            for parameter in self.parameters:
+                if parameter.grad is not None:
+                    parameter.grad /= recipe.accumulate
+        return float(np.mean(losses))
+
+    def _part(
+        self, indices: NDArray[np.int64], teacher_only: bool, rng: np.random.Generator, generator: torch.Generator
+    ) -> float:
+        recipe, setting = self.setting.recipe, self.setting
         images = recipe.augmentation.apply(self.images[indices], setting.side, setting.preprocess, generator)
         targets = F.one_hot(self.labels[torch.from_numpy(indices)], len(setting.dataset.classes)).float()
         images, targets = _blended(images, targets, recipe, rng, generator)

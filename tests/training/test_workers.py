@@ -1,0 +1,206 @@
+"""Two gloo processes: the gradients, and the weights, of one process with the same batch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nas_edge.data import Dataset, Preprocess
+from nas_edge.errors import ConfigError, TrainingError
+from nas_edge.spaces import Template
+from nas_edge.supernet.supernet import Supernet
+from nas_edge.training.losses import Sandwich
+from nas_edge.training.recipe import Recipe
+from nas_edge.training.stepping import Run, Setting
+from nas_edge.training.workers import Workers
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# One step of a sandwich without chance in the images: batch norms see all, so nothing but rounding may differ.
+SCRIPT = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+sys.path.insert(0, {root!r})
+import numpy as np
+import torch
+torch.set_num_threads(1)
+from tests.training.conftest import TEMPLATE, stripes
+from tests.training.test_workers import PLAIN, plain_setting
+from nas_edge.data import Dataset, Split
+from nas_edge.data.images import ArrayImages
+from nas_edge.training.loop import train
+from nas_edge.training.stepping import Run
+from nas_edge.training.workers import joined_workers
+out = Path(sys.argv[1])
+splits = {{}}
+for seed, (name, n) in enumerate({{"train": 96, "search": 48, "test": 16}}.items()):
+    images, labels = stripes(n, seed)
+    splits[name] = Split(ArrayImages(images, name), np.arange(n), labels)
+data = Dataset("stripes", ("across", "down"), splits)
+with joined_workers() as workers:
+    at = plain_setting(data, TEMPLATE, out)
+    run = Run(at)
+    run.backward(5, 0, np.arange(16), False)
+    run.workers.mean_gradients(run.parameters)
+    if workers.speaks:
+        torch.save({{n: p.grad for n, p in at.net.named_parameters() if p.grad is not None}}, out / "gradients.pt")
+        torch.save(at.net.state_dict(), out / "buffers.pt")
+    at.net.zero_grad()
+    torch.manual_seed(0)
+    done = train(plain_setting(data, TEMPLATE, out))
+    if workers.speaks:
+        assert (done.epochs, done.steps) == (2, 12)
+"""
+
+
+def plain_recipe() -> Recipe:
+    from nas_edge.data.augment import Augmentation
+
+    still = Augmentation(
+        area=(1.0, 1.0), aspect=(1.0, 1.0), horizontal_flip=False, brightness=0, contrast=0, saturation=0
+    )
+    return Recipe(
+        epochs=2, teacher_epochs=0, batch_size=16, drop_connect=0.0, dropout=0.0, mixup=0.0, bf16=False,
+        augmentation=still, ema=0.9,
+    )  # fmt: skip
+
+
+PLAIN = plain_recipe()
+
+
+def plain_setting(dataset: Dataset, template: Template, out: Path, recipe: Recipe = PLAIN) -> Setting:
+    out.mkdir(exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    net = Supernet(template, 2)
+    return Setting(net, Sandwich(net, recipe, False), dataset, Preprocess(), 24, recipe, out)
+
+
+def launch(out: Path, processes: int) -> None:
+    out.mkdir()
+    script = out / "script.py"
+    script.write_text(SCRIPT.format(root=str(ROOT)))
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    done = subprocess.run(
+        [*torchrun, str(script), str(out)], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("workers")
+    launch(root / "one", 1)
+    launch(root / "two", 2)
+    return root / "one", root / "two"
+
+
+def load(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)
+
+
+def test_gradients_of_two_processes_are_those_of_one(launched: tuple[Path, Path]) -> None:
+    one, two = (load(out / "gradients.pt") for out in launched)
+    assert one.keys() == two.keys()
+    for name, gradient in one.items():
+        rounding = max(2e-5 * float(gradient.abs().max()), 5e-7)
+        assert torch.allclose(gradient, two[name], rtol=0, atol=rounding), name
+
+
+def test_batch_norms_of_two_processes_have_seen_the_whole_batch(launched: tuple[Path, Path]) -> None:
+    one, two = (load(out / "buffers.pt") for out in launched)
+    names = [name for name in one if name.endswith(("running_mean", "running_var"))]
+    assert len(names) > 10
+    for name in names:
+        assert torch.allclose(one[name], two[name], atol=1e-5), name
+
+
+def test_a_run_of_two_processes_ends_with_the_weights_of_one(launched: tuple[Path, Path]) -> None:
+    from safetensors.torch import load_file
+
+    one, two = (load_file(out / "checkpoint.safetensors") for out in launched)
+    for name, tensor in one.items():
+        if name.startswith("net.") and tensor.is_floating_point():
+            # Adam divides by the gradient's size: where that is nothing but rounding, steps may differ.
+            assert torch.allclose(tensor, two[name], atol=5e-3), name
+    assert (launched[1] / "history.csv").read_text().count("\n") == 3
+
+
+def test_parts_of_a_batch_give_the_mean_of_their_gradients(
+    dataset: Dataset, striped_template: Template, tmp_path: Path
+) -> None:
+    from dataclasses import replace
+
+    def gradients(accumulate: int, indices: np.ndarray) -> dict[str, torch.Tensor]:
+        run = Run(plain_setting(dataset, striped_template, tmp_path, replace(PLAIN, accumulate=accumulate)))
+        run.backward(5, 0, indices, False)
+        return {n: p.grad for n, p in run.setting.net.named_parameters() if p.grad is not None}
+
+    whole = gradients(2, np.arange(16))
+    halves = [gradients(1, np.arange(start, start + 8)) for start in (0, 8)]
+    for name, gradient in whole.items():
+        assert torch.allclose(gradient, (halves[0][name] + halves[1][name]) / 2, atol=1e-5), name
+
+
+def test_all_processes_together_see_every_picture_of_a_batch_once() -> None:
+    batch = np.arange(24)
+    parts = [Workers(rank, 3).part(batch) for rank in range(3)]
+    assert sorted(np.concatenate(parts).tolist()) == batch.tolist()
+    assert {len(part) for part in parts} == {8}
+
+
+def test_a_batch_that_cannot_be_shared_is_told(
+    dataset: Dataset, striped_template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Workers, "present", classmethod(lambda cls: cls(0, 3)))
+    with pytest.raises(TrainingError, match="batch_size 16 cannot be shared by 3 processes"):
+        Run(plain_setting(dataset, striped_template, tmp_path))
+    with pytest.raises(ConfigError, match="accumulate must be"):
+        Recipe(batch_size=8, accumulate=8)
+
+
+def test_alone_nothing_is_averaged() -> None:
+    layer = nn.Linear(2, 1)
+    layer.weight.grad = torch.ones(1, 2)
+    Workers().mean_gradients(layer.parameters())
+    assert torch.equal(layer.weight.grad, torch.ones(1, 2))
+    assert Workers().mean(1.0, 2.0) == (1.0, 2.0)
+    assert Workers.present() == Workers()
+
+
+NEEDED = ("torch", "torchgen", "functorch", "numpy", "safetensors", "yaml", "PIL")
+OF_TORCH = ("sympy", "mpmath", "networkx", "jinja2", "markupsafe", "fsspec", "filelock", "typing_extensions.py")
+BESIDE = ("numpy.libs", "pillow.libs", "_yaml")
+
+
+def test_training_alone_needs_few_packages_and_leaves_what_nas_edge_train_goes_on_from(tmp_path: Path) -> None:
+    site = Path(np.__file__).resolve().parent.parent
+    links = tmp_path / "packages"
+    links.mkdir()
+    for name in (*NEEDED, *OF_TORCH, *BESIDE):
+        if (site / name).exists():
+            (links / name).symlink_to(site / name)
+    (links / "nas_edge").symlink_to(ROOT / "nas_edge")
+    (tmp_path / "recipe.yaml").write_text("batch_size: 32\nmixup: 0.0\n")
+    space = "name: s\nformat: 1\nstem: {channels: 8}\nfirst: {channels: 8, stride: 1}\n"
+    space += "stages: [{channels: 8, stride: 2, kernels: [3, 5]}]\ntail: {expand_channels: 8}\nresolutions: [16]\n"
+    (tmp_path / "space.yaml").write_text(space)
+    code = (
+        f"import sys; sys.path.insert(0, {str(links)!r}); from nas_edge.training.__main__ import main; sys.exit(main())"
+    )
+    arguments = ["--data", "trashnet", "--space", str(tmp_path / "space.yaml"), "--out", str(tmp_path / "bundle")]
+    arguments += ["--recipe", str(tmp_path / "recipe.yaml"), "--epochs", "1"]
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code, *arguments], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "epoch 1, loss" in done.stderr
+    assert {path.name for path in (tmp_path / "bundle" / "work").iterdir()} >= {"checkpoint.safetensors", "history.csv"}
