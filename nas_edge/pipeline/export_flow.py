@@ -12,6 +12,7 @@ from nas_edge.errors import ConfigError, DataError, NasEdgeError
 from nas_edge.files import make_directory, write_json, write_text
 from nas_edge.pipeline.export_c import SOURCE, Chip, write_c
 from nas_edge.pipeline.export_formats import ExportFormat, checked_precision, export_format
+from nas_edge.pipeline.export_litert import agreement_note, device_notes
 from nas_edge.pipeline.export_report import SENSITIVITY, ExportReport
 from nas_edge.pipeline.running.directory import Run, load_run
 from nas_edge.pipeline.targets import MICROCONTROLLER
@@ -132,6 +133,9 @@ def export_flow(
 
         write_text(directory / SENSITIVITY, as_csv(lowered.sensitive))
     plan, notes = _engine(chosen, found, artefact, wanted, directory, wishes, progress)
+    if chosen.runtime == "litert" and wanted == "int8":
+        notes += agreement_note(lowered.model, chosen.proof(artefact, wanted), proof.images, preprocess)
+        notes += device_notes(artefact, side, wishes.target or found.target, bool(wishes.target), directory)
     report = ExportReport(
         run, directory, directory / file, format, wanted, parity, finetuned(run), lowered.report,
         lowered.sensitive, chosen.kind(wanted).commands, plan, (*notes, *memory),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from nas_edge.errors import ConfigError, FormatError, NasEdgeError
+from nas_edge.pipeline.export_flow import ExportWishes, export_flow
 from nas_edge.pipeline.profile_flow import profile_flow
 from nas_edge.pipeline.reaching import run_by
+from nas_edge.pipeline.searching.flow import search_flow
+from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.targets import load_target
 from nas_edge.spaces import Activation, BlockSpec, Kind, Padding
 from nas_edge.spaces.onnx_blocks import build_onnx
@@ -26,6 +30,32 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "block.tflite"
     path.write_bytes(convert(build_onnx((BLOCK,)).SerializeToString()).data)
     return path
+
+
+@pytest.fixture
+def run(stand: Path) -> Path:
+    return search_flow(SearchRequest(target="board", bundle="tiny", latency_ms=2.0, evaluations=500)).run
+
+
+@pytest.mark.parametrize(
+    ("target", "package", "told"),
+    [
+        (
+            "ethos-u55-128",
+            "ethosu",
+            r"model_vela.tflite is for ethos-u55-128: .* \(modelled: ethos-u-vela .*is not known",
+        ),
+        ("stm32f405", "tflite_micro", "TensorFlow Lite Micro runs it in an arena of "),
+    ],
+)
+def test_an_int8_export_says_what_a_small_device_makes_of_it(run: Path, target: str, package: str, told: str) -> None:
+    pytest.importorskip(package)
+    report = export_flow(run, "litert", "int8", wishes=ExportWishes(target=target))
+    assert report.model.parent.name == "tflite-int8"
+    assert any(re.search(told, note) for note in report.notes)
+    assert any(re.match(r"same answer as ONNX Runtime's int8 form for (9|100)", note) for note in report.notes)
+    assert (report.directory / "model_vela.tflite").exists() == (target == "ethos-u55-128")
+    assert not any("measured" in note for note in report.notes)
 
 
 def test_a_tflite_file_is_profiled_by_litert_without_being_told(file: Path) -> None:
