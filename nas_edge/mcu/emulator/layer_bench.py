@@ -1,7 +1,8 @@
 """Layers counted by themselves: many in one program, each a call of its kernel on numbers that do not matter.
 
 Kernels take as long for any numbers: what they do depends on shapes alone, as long as a requantisation neither shifts
-left nor clamps to less than int8, which is how quantised networks come out. So layers add up to networks.
+left nor clamps to less than int8, which is how quantised networks come out. (The mean of a single pixel is the
+exception: its scale is about 1.) So layers add up to networks.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ static int32_t arena[NET_ARENA_BYTES / 4];
 static const int32_t weights[{weights} / 4] __attribute__((unused)) = {{1}};
 static int32_t bias[CHANNELS], multiplier[CHANNELS];
 static const nas_requantise to __attribute__((unused)) = {{bias, multiplier, 0, 3, -128, 127}};
+static const nas_requantise shifted __attribute__((unused)) = {{bias, multiplier, 2, 3, -128, 127}};
 static const nas_addition sum __attribute__((unused)) = {{1 << 14, 1 << 14, 1 << 14, 15, -128, 127}};
 static const nas_window windows[] __attribute__((unused)) = {{
 {windows}
@@ -179,6 +181,6 @@ def _call(i: int, layer: Layer) -> str:
         LayerKind.POINTWISE: f"nas_pointwise({pixels}, {channels}, {out}, X, W, &to, {y}, {scratch});",
         LayerKind.LINEAR: f"nas_linear({channels}, {out}, X, W, &to, {y}, {scratch});",
         LayerKind.ADD: f"nas_add({layer.out_bytes}, X, X + {layer.in_bytes}, &sum, X);",
-        LayerKind.POOL: f"nas_average_pool({pixels}, {channels}, X, &to, {y});",
+        LayerKind.POOL: f"nas_average_pool({pixels}, {channels}, X, &{'shifted' if pixels == 1 else 'to'}, {y});",
     }
     return calls[layer.kind]

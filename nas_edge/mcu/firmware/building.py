@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from nas_edge.errors import ExportError
 from nas_edge.files import make_directory, write_text
 from nas_edge.mcu.boards import Board
 from nas_edge.mcu.firmware.link_script import link_script
+from nas_edge.mcu.firmware.objects import is_kernel, kernel_objects
 from nas_edge.mcu.toolchain import ARM_GCC, run_tool
 from nas_edge.memory.firmware import firmware_size
 from nas_edge.units import format_bytes
@@ -25,7 +27,7 @@ _TRANSPORTS = {
     SERIAL: ("nas_main_serial.c", "nas_serve.c", "nas_uart.c"),
 }
 _FLAGS = (
-    "-std=c99", "-O3", "-g", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror",
+    "-std=c99", "-O3", "-ffunction-sections", "-fdata-sections", "-Wall", "-Wextra", "-Werror",
 )  # fmt: skip
 _LINK = (
     "-nostartfiles",
@@ -89,13 +91,14 @@ def build_firmware(
     write_text(out / "board.ld", link_script(board, stack_bytes))
     write_text(out / "nas_board.h", board_header(board, silicon))
     own = [SOURCES / name for name in (*_COMMON, *_TRANSPORTS[transport])]
-    elf = out / "firmware.elf"
+    elf, flags = out / "firmware.elf", (*board.core.flags, *_FLAGS)
     done = run_tool(
         ARM_GCC,
         [
-            *board.core.flags, *_FLAGS, *(f"-D{define}" for define in defines),
+            *flags, *(f"-D{define}" for define in defines),
             "-I", out, "-I", SOURCES, "-I", network, "-include", SOURCES / "nas_layers.h",
-            *_sources(network), *own, *_LINK, "-T", out / "board.ld", "-o", elf,
+            *_sources(network), *kernel_objects(network, flags, compiler_version()), *own,
+            *_LINK, "-T", out / "board.ld", "-o", elf,
         ],
     )  # fmt: skip
     if done.returncode:
@@ -103,14 +106,15 @@ def build_firmware(
     return Firmware(board, elf, *_sizes(elf, stack_bytes), stack_bytes)
 
 
+@lru_cache(maxsize=1)
 def compiler_version() -> str:
     """ "arm-none-eabi-gcc 12.2.1". Raises DeviceError where it is missing."""
     return f"{ARM_GCC} {run_tool(ARM_GCC, ['-dumpfullversion']).stdout.strip()}"
 
 
 def _sources(network: Path) -> list[Path]:
-    """The network's C files, without the program for this machine that lies among them."""
-    return [path for path in sorted(network.glob("*.c")) if path.name != _HOST_PROGRAM]
+    """The network's own C files, without the program for this machine that lies among them."""
+    return [path for path in sorted(network.glob("*.c")) if path.name != _HOST_PROGRAM and not is_kernel(path)]
 
 
 def board_header(board: Board, silicon: bool = False) -> str:
