@@ -215,7 +215,7 @@ def _case(i: int, case: Case) -> Iterator[str]:
     size = max(expected.nbytes, case.values[0].size if case.in_place else 0)
     yield f"static int8_t y_{i}[{size} + 2 * GUARD] __attribute__((aligned(4)));\n"
     yield f"static int8_t scratch_{i}[{scratch} + 2 * GUARD] __attribute__((aligned(4)));\n"
-    yield f"static int8_t case_{i}(void)\n{{\n    int8_t *y = y_{i} + GUARD;\n"
+    yield f"static __attribute__((noinline)) int8_t case_{i}(void)\n{{\n    int8_t *y = y_{i} + GUARD;\n"
     yield f"    const int8_t *x = {'y' if case.in_place else f'x0_{i}'};\n"
     yield f"    prepare(y_{i}, {size});\n    prepare(scratch_{i}, {scratch});\n"
     if case.in_place:
@@ -231,7 +231,8 @@ def _call(i: int, case: Case) -> str:
     if item.addition is not None:
         how = item.addition
         numbers = f"{how.a_multiplier}, {how.b_multiplier}, {how.offset}, {how.shift}, {how.low}, {how.high}"
-        return f"    const nas_addition sum = {{{numbers}}};\n    nas_add({case.values[0].size}, x, x1_{i}, &sum, y);\n"
+        call = f"nas_add({case.values[0].size}, x, x1_{i}, &sum, y)"
+        return f"    static const nas_addition sum = {{{numbers}}};\n    {call};\n"
     if layer.kind is LayerKind.POOL:
         return f"    nas_average_pool({layer.height * layer.width}, {layer.in_channels}, x, &to_{i}, y);\n"
     if layer.kind is LayerKind.LINEAR and item.output.dtype == "int32":
@@ -248,7 +249,9 @@ def _call(i: int, case: Case) -> str:
         case.inputs[0].zero_point,
     ]  # fmt: skip
     name = "nas_depthwise" if layer.kind is LayerKind.DEPTHWISE else "nas_conv"
-    return f"    const nas_window window = {{{', '.join(map(str, numbers))}}};\n    {name}(&window, x, {rest});\n"
+    return (
+        f"    static const nas_window window = {{{', '.join(map(str, numbers))}}};\n    {name}(&window, x, {rest});\n"
+    )
 
 
 def _array(kind: str, name: str, values: Iterable[int]) -> str:

@@ -37,7 +37,7 @@ def wrong_on_host(folder: Path, cases: list[Case], compiler: str, flags: tuple[s
 
 def wrong_on_board(folder: Path, cases: list[Case], name: str) -> list[str]:
     board = load_board(name)
-    firmware = build_firmware(board, write_program(folder / "network", cases), folder / "firmware")
+    firmware = build_firmware(board, write_program(folder / "network", cases), folder / "firmware", stack_bytes=4096)
     size = -(-len(cases) // 4) * 4
     run = count_firmware(firmware, np.zeros((1, 4), np.int8), size)
     return described(cases, run.outputs[0, : len(cases)].tolist())

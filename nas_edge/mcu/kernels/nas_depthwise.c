@@ -7,12 +7,14 @@
  */
 #include "nas_internal.h"
 
-/* One channel's numbers. */
+/* One channel's numbers, by value: what is behind pointers would have to be read again after every output. */
 typedef struct {
-    const nas_window *window;
-    const nas_requantise *to;
     const int8_t *weights; /* [kernel * kernel] */
-    int32_t bias, multiplier;
+    int32_t bias, multiplier, zero;
+    int32_t simple;    /* of its requantisation */
+    int32_t out_width; /* outputs in a row */
+    int32_t step;      /* from one output to the next */
+    const nas_requantise *to;
 } nas_channel;
 
 #if defined(NAS_HELIUM)
@@ -29,7 +31,7 @@ NAS_INLINE void fill_row(int16_t *row, int32_t code, int32_t count)
         row[i] = (int16_t)code;
 }
 
-/* Input row `y` of a channel, `count` codes behind the left padding. What lies outside is padding. */
+/* Input row `y` of a channel behind the left padding. What lies outside is padding. */
 NAS_INLINE void load_row(const nas_window *window, const int8_t *x, int32_t y, int32_t count, int16_t *row)
 {
     row += window->pad_left;
@@ -39,31 +41,30 @@ NAS_INLINE void load_row(const nas_window *window, const int8_t *x, int32_t y, i
         nas_gather_row(x + y * window->in_width * window->in_channels, window->in_channels, count, row);
 }
 
-NAS_INLINE void one_channel(const nas_channel *channel, int32_t kernel, int32_t stride, int32_t columns,
-                            const int8_t *x, int8_t *y, int16_t *ring)
+NAS_INLINE void one_channel(const nas_window *window, const nas_channel *channel, int32_t kernel, int32_t stride,
+                            int32_t columns, const int8_t *x, int8_t *y, int16_t *ring)
 {
-    const nas_window *const window = channel->window;
     const int32_t inside = columns - window->pad_left;
     const int32_t count = window->in_width < inside ? window->in_width : inside;
-    const nas_taps taps = nas_load_taps(channel, kernel);
+    const int32_t row_step = channel->out_width * channel->step;
     int16_t *rows[NAS_LARGEST_KERNEL];
-    int32_t top = -window->pad_top;
+    nas_taps taps;
+    int32_t next = -window->pad_top; /* the input row to come */
+    nas_load_taps(channel, kernel, &taps);
     for (int32_t i = 0; i < kernel; i++) {
         rows[i] = ring + i * columns;
-        load_row(window, x, top + i, count, rows[i]);
+        load_row(window, x, next++, count, rows[i]);
     }
-    for (int32_t row = 0; row < window->out_height; row++) {
+    for (int32_t left = window->out_height;; y += row_step) {
         nas_plane_row(channel, &taps, kernel, stride, rows, y);
-        y += window->out_width * window->out_channels;
-        if (row + 1 == window->out_height)
+        if (--left == 0)
             return;
-        top += stride;
-        for (int32_t step = 0; step < stride; step++) { /* the oldest row becomes the newest */
+        for (int32_t i = 0; i < stride; i++) { /* the oldest row becomes the newest */
             int16_t *const oldest = rows[0];
-            for (int32_t i = 0; i + 1 < kernel; i++)
-                rows[i] = rows[i + 1];
+            for (int32_t j = 0; j + 1 < kernel; j++)
+                rows[j] = rows[j + 1];
             rows[kernel - 1] = oldest;
-            load_row(window, x, top + kernel - stride + step, count, oldest);
+            load_row(window, x, next++, count, oldest);
         }
     }
 }
@@ -71,11 +72,14 @@ NAS_INLINE void one_channel(const nas_channel *channel, int32_t kernel, int32_t 
 NAS_INLINE void all_channels(const nas_window *window, int32_t kernel, int32_t stride, const int8_t *x,
                              const int8_t *weights, const nas_requantise *to, int8_t *y, int16_t *ring)
 {
-    const int32_t columns = NAS_ROUND_UP((window->out_width - 1) * stride + kernel, 2);
-    fill_row(ring, window->in_zero, kernel * columns); /* padding at the sides stays for all channels */
-    for (int32_t i = 0; i < window->out_channels; i++, weights += kernel * kernel) {
-        const nas_channel channel = {window, to, weights, to->bias[i], to->multiplier[i]};
-        one_channel(&channel, kernel, stride, columns, x + i, y + i, ring);
+    const nas_window seen = *window;
+    const int32_t columns = NAS_ROUND_UP((seen.out_width - 1) * stride + kernel, 2);
+    const int32_t simple = nas_is_simple(to), zero = to->zero;
+    fill_row(ring, seen.in_zero, kernel * columns); /* padding at the sides stays for all channels */
+    for (int32_t i = 0; i < seen.out_channels; i++, weights += kernel * kernel) {
+        const nas_channel channel = {weights, to->bias[i],    to->multiplier[i],  zero,
+                                     simple,  seen.out_width, seen.out_channels, to};
+        one_channel(&seen, &channel, kernel, stride, columns, x + i, y + i, ring);
     }
 }
 

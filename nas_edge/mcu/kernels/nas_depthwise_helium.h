@@ -7,14 +7,13 @@ typedef struct {
     int32_t of[NAS_LARGEST_KERNEL * NAS_LARGEST_KERNEL];
 } nas_taps;
 
-NAS_INLINE nas_taps nas_load_taps(const nas_channel *channel, int32_t kernel)
+NAS_INLINE void nas_load_taps(const nas_channel *channel, int32_t kernel, nas_taps *taps)
 {
-    nas_taps taps;
     for (int32_t i = 0; i < kernel * kernel; i++)
-        taps.of[i] = channel->weights[i];
-    return taps;
+        taps->of[i] = channel->weights[i];
 }
 
+/* Every `channels`-th code. */
 NAS_INLINE void nas_gather_row(const int8_t *x, int32_t channels, int32_t count, int16_t *row)
 {
     const uint32x4_t offsets = nas_offsets((uint32_t)channels);
@@ -28,7 +27,7 @@ NAS_INLINE void nas_gather_row(const int8_t *x, int32_t channels, int32_t count,
 NAS_INLINE void nas_plane_row(const nas_channel *channel, const nas_taps *taps, int32_t kernel, int32_t stride,
                               int16_t *const *rows, int8_t *y)
 {
-    const int32_t width = channel->window->out_width, step = channel->window->out_channels;
+    const int32_t width = channel->out_width, step = channel->step;
     const uint32x4_t places = nas_offsets((uint32_t)step), apart = nas_offsets((uint32_t)stride);
     const int32x4_t multipliers = vdupq_n_s32(channel->multiplier);
     const nas_bounds bounds = nas_load_bounds(channel->to);

@@ -2,16 +2,12 @@
 
 #define NAS_LARGEST_KERNEL 7
 
-typedef struct {
-    int16_t of[NAS_LARGEST_KERNEL * NAS_LARGEST_KERNEL];
-} nas_taps;
+typedef const int8_t *nas_taps;
 
-NAS_INLINE nas_taps nas_load_taps(const nas_channel *channel, int32_t kernel)
+NAS_INLINE void nas_load_taps(const nas_channel *channel, int32_t kernel, nas_taps *taps)
 {
-    nas_taps taps;
-    for (int32_t i = 0; i < kernel * kernel; i++)
-        taps.of[i] = channel->weights[i];
-    return taps;
+    (void)kernel;
+    *taps = channel->weights;
 }
 
 NAS_INLINE void nas_gather_row(const int8_t *x, int32_t channels, int32_t count, int16_t *row)
@@ -24,11 +20,11 @@ NAS_INLINE void nas_gather_row(const int8_t *x, int32_t channels, int32_t count,
 NAS_INLINE void nas_plane_row(const nas_channel *channel, const nas_taps *taps, int32_t kernel, int32_t stride,
                               int16_t *const *rows, int8_t *y)
 {
-    for (int32_t column = 0; column < channel->window->out_width; column++, y += channel->window->out_channels) {
+    for (int32_t column = 0; column < channel->out_width; column++, y += channel->step) {
         int32_t sum = channel->bias;
         for (int32_t i = 0; i < kernel; i++) {
             for (int32_t j = 0; j < kernel; j++)
-                sum += rows[i][column * stride + j] * taps->of[i * kernel + j];
+                sum += rows[i][column * stride + j] * (*taps)[i * kernel + j];
         }
         *y = nas_code(sum, channel->multiplier, channel->to);
     }

@@ -74,23 +74,26 @@ NAS_INLINE int32_t nas_saturated(int32_t value)
 #endif
 }
 
+/* accumulator << left, saturated. */
 NAS_INLINE int32_t nas_shifted(int32_t accumulator, int32_t left)
 {
-    int32_t most = INT32_MAX >> left;
+    if (left == 0)
+        return accumulator;
+    const int32_t most = INT32_MAX >> left;
     return (int32_t)((uint32_t)nas_clamp(accumulator, -most - 1, most) << left);
 }
 
-/* Neither a left shift nor bounds other than those of int8: the common case, which kernels test for once. */
+/* Neither a left shift nor bounds other than those of int8: how nearly all layers are. */
 NAS_INLINE int nas_is_simple(const nas_requantise *to)
 {
     return to->left == 0 && to->low == -128 && to->high == 127;
 }
 
-/* A code, the general way. */
 NAS_INLINE int8_t nas_code(int32_t accumulator, int32_t multiplier, const nas_requantise *to)
 {
-    int32_t value = nas_scaled(nas_shifted(accumulator, to->left), multiplier, to->zero);
-    return (int8_t)nas_clamp(value, to->low, to->high);
+    if (nas_is_simple(to))
+        return (int8_t)nas_saturated(nas_scaled(accumulator, multiplier, to->zero));
+    return (int8_t)nas_clamp(nas_scaled(nas_shifted(accumulator, to->left), multiplier, to->zero), to->low, to->high);
 }
 
 #endif

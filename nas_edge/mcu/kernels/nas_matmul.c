@@ -39,25 +39,29 @@ void nas_linear_logits(int32_t inputs, int32_t outputs, const int8_t *x, const i
 /* The bytes under the window at output (row, column), kernel rows one after another. */
 static void copy_patch(const nas_window *window, const int8_t *x, int32_t row, int32_t column, int8_t *patch)
 {
-    const int32_t channels = window->in_channels, width = window->in_width;
+    const int32_t channels = window->in_channels, width = window->in_width, kernel = window->kernel_width;
     const int32_t top = row * window->stride - window->pad_top, left = column * window->stride - window->pad_left;
-    const int32_t before = left < 0 ? (-left < window->kernel_width ? -left : window->kernel_width) : 0;
-    const int32_t over = left + window->kernel_width - width;
-    const int32_t after = over > 0 ? (over < window->kernel_width - before ? over : window->kernel_width - before) : 0;
-    const int32_t run = (window->kernel_width - before - after) * channels;
-    const int8_t *from = x + (top * width + left + before) * channels;
-    for (int32_t y = top; y < top + window->kernel_height; y++, from += width * channels) {
-        if (y < 0 || y >= window->in_height) {
-            nas_fill(patch, window->in_zero, window->kernel_width * channels);
-            patch += window->kernel_width * channels;
-            continue;
+    const int32_t bottom = top + window->kernel_height, right = left + kernel;
+    if (top >= 0 && left >= 0 && bottom <= window->in_height && right <= width) { /* nothing of it is padding */
+        const int8_t *from = x + (top * width + left) * channels;
+        for (int32_t y = top; y < bottom; y++, from += width * channels, patch += kernel * channels)
+            nas_copy(patch, from, kernel * channels);
+        return;
+    }
+    const int32_t before = left < 0 ? (right < 0 ? kernel : -left) : 0;
+    const int32_t after = right > width ? (left > width ? kernel : right - width) : 0;
+    for (int32_t y = top; y < bottom; y++) {
+        const int32_t outside = y < 0 || y >= window->in_height;
+        const int32_t fill = outside ? kernel : before, run = outside ? 0 : kernel - before - after;
+        nas_fill(patch, window->in_zero, fill * channels);
+        patch += fill * channels;
+        if (run > 0)
+            nas_copy(patch, x + (y * width + left + before) * channels, run * channels);
+        patch += run * channels;
+        if (!outside) {
+            nas_fill(patch, window->in_zero, after * channels);
+            patch += after * channels;
         }
-        nas_fill(patch, window->in_zero, before * channels);
-        patch += before * channels;
-        nas_copy(patch, from, run);
-        patch += run;
-        nas_fill(patch, window->in_zero, after * channels);
-        patch += after * channels;
     }
 }
 

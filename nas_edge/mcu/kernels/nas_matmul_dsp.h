@@ -71,19 +71,22 @@ static void widen_four(const int8_t *x0, const int8_t *x1, const int8_t *x2, con
     "smlad  %[a3], %[w0], %[x1], %[a3]\n\t"                                                                           \
     "smlad  %[b3], %[w1], %[x1], %[b3]\n\t"
 
-/* Outputs `output` and the next of four pixels. Accumulators, operands and two pointers fill all fourteen registers,
- * so that the end of the row is compared with from the stack; written by hand because gcc spills here. */
+/* Two outputs of four pixels, from `weights` up to `end`, eight inputs a turn; the first turn is half a one where the
+ * number of fours is odd. Accumulators, operands and two pointers fill all fourteen registers, so that the end is
+ * compared with from the stack: written by hand because gcc keeps accumulators there instead. */
 NAS_INLINE void nas_tile(const int8_t *weights, const int8_t *end, const int32_t *columns, int32_t first,
                          int32_t second, int32_t a[4], int32_t b[4])
 {
     int32_t a0 = first, a1 = first, a2 = first, a3 = first, b0 = second, b1 = second, b2 = second, b3 = second;
-    int32_t w0, w1, x0, x1;
-    __asm__ volatile("1:\n\t" NAS_EIGHT_SMLAD NAS_EIGHT_SMLAD
+    int32_t w0 = (end - weights) & 8, w1, x0, x1;
+    __asm__ volatile("cmp    %[w0], #0\n\t"
+                     "bne    2f\n"
+                     "1:\n\t" NAS_EIGHT_SMLAD NAS_EIGHT_SMLAD "2:\n\t" NAS_EIGHT_SMLAD NAS_EIGHT_SMLAD
                      "ldr    %[w0], %[end]\n\t"
                      "cmp    %[weights], %[w0]\n\t"
                      "bne    1b"
                      : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [b0] "+r"(b0), [b1] "+r"(b1),
-                       [b2] "+r"(b2), [b3] "+r"(b3), [weights] "+r"(weights), [columns] "+r"(columns), [w0] "=&r"(w0),
+                       [b2] "+r"(b2), [b3] "+r"(b3), [weights] "+r"(weights), [columns] "+r"(columns), [w0] "+r"(w0),
                        [w1] "=&r"(w1), [x0] "=&r"(x0), [x1] "=&r"(x1)
                      : [end] "m"(end)
                      : "cc", "memory");
@@ -97,26 +100,35 @@ NAS_INLINE void nas_tile(const int8_t *weights, const int8_t *end, const int32_t
     b[3] = b3;
 }
 
-static void multiply_four(const nas_rows *rows, int32_t pixels, int8_t *y, const int32_t *columns)
+/* Codes of four pixels, an even number of outputs, the simple requantisation: nearly all there is to do. */
+static void four_pixels(const nas_rows *rows, int8_t *y, const int32_t *columns)
+{
+    const int32_t step = 2 * NAS_ROUND_UP(rows->depth, 4), outputs = rows->outputs, zero = rows->to->zero;
+    const int32_t *bias = rows->to->bias, *multiplier = rows->to->multiplier;
+    const int8_t *weights = rows->weights, *const end = weights + outputs / 2 * step;
+    for (; weights != end; weights += step, bias += 2, multiplier += 2, y += 2) {
+        int32_t a[4], b[4];
+        nas_tile(weights, weights + step, columns, bias[0], bias[1], a, b);
+        const int32_t m0 = multiplier[0], m1 = multiplier[1];
+        int8_t *place = y;
+        for (int32_t i = 0; i < 4; i++, place += outputs) {
+            place[0] = (int8_t)nas_saturated(nas_scaled(a[i], m0, zero));
+            place[1] = (int8_t)nas_saturated(nas_scaled(b[i], m1, zero));
+        }
+    }
+}
+
+/* Codes of two to four pixels, any number of outputs and any requantisation. */
+static void some_pixels(const nas_rows *rows, int32_t pixels, int8_t *y, const int32_t *columns)
 {
     const int32_t step = 2 * NAS_ROUND_UP(rows->depth, 4), outputs = rows->outputs;
-    const nas_requantise *const to = rows->to;
     const int8_t *weights = rows->weights;
-    const int32_t simple = nas_is_simple(to) && pixels == 4 && outputs % 2 == 0, zero = to->zero;
     for (int32_t output = 0; output < outputs; output += 2, weights += step) {
+        const int32_t *const bias = rows->to->bias + output;
         int32_t a[4], b[4];
-        nas_tile(weights, weights + step, columns, to->bias[output], to->bias[output + 1], a, b);
-        if (simple) {
-            const int32_t m0 = to->multiplier[output], m1 = to->multiplier[output + 1];
-            int8_t *place = y + output;
-            for (int32_t i = 0; i < 4; i++, place += outputs) {
-                place[0] = (int8_t)nas_saturated(nas_scaled(a[i], m0, zero));
-                place[1] = (int8_t)nas_saturated(nas_scaled(b[i], m1, zero));
-            }
-        } else {
-            for (int32_t i = 0; i < pixels; i++)
-                nas_store_pair(rows, output, a[i], b[i], y + i * outputs);
-        }
+        nas_tile(weights, weights + step, columns, bias[0], bias[1], a, b);
+        for (int32_t i = 0; i < pixels; i++)
+            nas_store_pair(rows, output, a[i], b[i], y + i * outputs);
     }
 }
 
@@ -159,7 +171,10 @@ static void nas_multiply(const nas_rows *rows, int32_t pixels, const int8_t *x, 
     /* Pixels that are not there are computed from ones that are, and not stored. */
     widen_four(x, x + stride, x + (pixels > 2 ? 2 : 0) * stride, x + (pixels > 3 ? 3 : 0) * stride, rows->depth,
                columns);
-    multiply_four(rows, pixels, y, columns);
+    if (pixels == 4 && rows->outputs % 2 == 0 && nas_is_simple(rows->to))
+        four_pixels(rows, y, columns);
+    else
+        some_pixels(rows, pixels, y, columns);
 }
 
 /* Scaled accumulators of one pixel. */
