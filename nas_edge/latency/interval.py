@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.latency.calibration import Calibration, fit_calibration, normal_quantile
 from nas_edge.latency.pricing import header_figure
+from nas_edge.latency.sides import SideEffects, Sides, fit_sides
 from nas_edge.latency.table import LatencyTable, TableHeader
 from nas_edge.origin import OriginKind
 
@@ -79,6 +80,7 @@ class Interval:
         calibrated_doubt: mean doubt (as a share) of the networks of the calibration, which its residuals hold already.
         assumed_log_error: where there is no calibration.
         sitting_log_error: 0 for a prediction about the table's own sitting.
+        effects: of input sides, on networks of the calibration's space.
 
     """
 
@@ -86,6 +88,7 @@ class Interval:
     calibrated_doubt: float
     assumed_log_error: float
     sitting_log_error: float = 0.0
+    effects: SideEffects = field(default_factory=SideEffects)
 
     @classmethod
     def assumed(cls, table: LatencyTable) -> Interval:
@@ -97,14 +100,38 @@ class Interval:
 
     @classmethod
     def calibrated(
-        cls, header: TableHeader, costs: Costs, measured_ms: Floats, weights: Floats | None = None
+        cls,
+        header: TableHeader,
+        costs: Costs,
+        measured_ms: Floats,
+        weights: Floats | None = None,
+        sides: Sides | None = None,
     ) -> Interval:
-        """With whole networks: their summed costs, measured ms and weights, float64 [m], m at least 1."""
+        """With whole networks: their summed costs, measured ms and weights, float64 [m], m at least 1.
+
+        Args:
+            header: of the table.
+            costs: of the networks.
+            measured_ms: of the networks.
+            weights: how much each counts; all alike by default.
+            sides: int64 [m], their inputs in pixels, where all are of the space that is predicted.
+
+        """
         optimism = header_figure(header.transfer, "optimism", 1.0)
         # Blocks that were carried over by these very networks have all but their level from them already.
-        terms = 1 if "optimism" in header.transfer else 3
-        calibration = fit_calibration(costs.sum_ms, costs.parameter_mb, measured_ms, weights, optimism, terms)
-        return cls(calibration, float((costs.doubt_ms / costs.sum_ms).mean()), 0.0)
+        carried = "optimism" in header.transfer
+        terms = 1 if carried else 3
+        effects = SideEffects()
+        first = fit_calibration(costs.sum_ms, costs.parameter_mb, measured_ms, weights, optimism, terms)
+        if sides is not None and first is not None and not carried:
+            logs = np.log(measured_ms / first.point(first.work(costs.sum_ms, costs.parameter_mb)))
+            effects = fit_sides(sides, logs, np.ones(len(logs)) if weights is None else weights)
+        if not effects.logs:
+            return cls(first, float((costs.doubt_ms / costs.sum_ms).mean()), 0.0)
+        assert sides is not None
+        sums = costs.sum_ms * effects.factors(sides)
+        second = fit_calibration(sums, costs.parameter_mb, measured_ms, weights, optimism * effects.optimism, terms)
+        return cls(second, float((costs.doubt_ms / costs.sum_ms).mean()), 0.0, effects=effects)
 
     def later(self, header: TableHeader) -> Interval:
         """For a prediction about another sitting than the table's; see `TableHeader.sittings`."""
@@ -118,11 +145,15 @@ class Interval:
         """`jackknife+` or `assumed`."""
         return ASSUMED if self.calibration is None else JACKKNIFE
 
-    def work(self, costs: Costs, confidence: float, side: int) -> Floats:
-        """What has to be summed over entries for the point (side 0), the upper (1) or the lower bound (-1)."""
-        sums = costs.sum_ms
+    def work(self, costs: Costs, confidence: float, side: int, inputs: Sides | None = None) -> Floats:
+        """What has to be summed over entries for the point (side 0), the upper (1) or the lower bound (-1).
+
+        `inputs`: int64 [n], input side in pixels of the network that each entry is of, None where nothing is known of
+        it.
+        """
+        sums = costs.sum_ms if inputs is None else costs.sum_ms * self.effects.factors(inputs)
         if side and confidence > 0.5:
-            doubt = costs.doubt_ms / np.maximum(sums, 1e-12)
+            doubt = costs.doubt_ms / np.maximum(costs.sum_ms, 1e-12)
             error = np.maximum(doubt - self.calibrated_doubt, 0.0)
             if self.calibration is None:
                 error = np.hypot(error, self.assumed_log_error)

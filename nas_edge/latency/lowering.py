@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nas_edge.errors import ArchitectureError
 from nas_edge.latency.interval import Costs
 from nas_edge.latency.pricing import Pricer
 from nas_edge.latency.table import LatencyTable, NetworkEntry
-from nas_edge.spaces import BlockSpec, SearchSpace, preset_names
+from nas_edge.spaces import BlockSpec, SearchSpace, Term, preset_names
 
 NetworkBlocks = tuple[tuple[BlockSpec, ...], float]
 """Blocks and measured ms."""
@@ -26,6 +27,29 @@ def summed(pricer: Pricer, networks: Sequence[Sequence[BlockSpec]]) -> Costs:
         np.array([sum(prices[b].doubt_ms for b in blocks) for blocks in networks]),
         np.array([sum(b.weight_bytes for b in blocks) / 2**20 for blocks in networks]),
     )
+
+
+def only_of(table: LatencyTable, space: SearchSpace) -> bool:
+    """Whether `network_blocks` gives networks of this space alone."""
+    return sum(network.space == space.name for network in table.calibration_networks()) >= _ENOUGH_OWN_NETWORKS
+
+
+def network_sides(networks: Sequence[Sequence[BlockSpec]]) -> NDArray[np.int64]:
+    """Height of each network's input in pixels, int64 [n]."""
+    return np.array([blocks[0].height for blocks in networks], np.int64)
+
+
+def input_sides(space: SearchSpace, terms: Sequence[Term]) -> NDArray[np.int64]:
+    """For each entry of the terms the input in pixels of the networks that have it, int64; 0 where any may."""
+    column, found = space.columns["r"], []
+    for term in terms:
+        values = np.zeros(term.shape, np.int64)
+        if column in term.columns:
+            axis = term.columns.index(column)
+            sides = np.array([0, *space.template.resolutions], np.int64)
+            values += sides.reshape([-1 if i == axis else 1 for i in range(len(term.shape))])
+        found.append(values.reshape(-1))
+    return np.concatenate(found)
 
 
 def network_blocks(

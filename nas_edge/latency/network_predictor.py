@@ -10,7 +10,7 @@ import numpy as np
 
 from nas_edge.errors import SpaceError
 from nas_edge.latency.interval import Interval
-from nas_edge.latency.lowering import network_blocks, summed
+from nas_edge.latency.lowering import network_blocks, network_sides, only_of, summed
 from nas_edge.latency.predictor import LatencyPrediction, check_confidence, with_blocks
 from nas_edge.latency.pricing import Pricer
 from nas_edge.latency.table import LatencyTable
@@ -25,12 +25,14 @@ class NetworkPredictor:
         table: what it was made of.
         pricer: what blocks cost.
         interval_of: how sums become predictions.
+        own: whether the networks to be priced are points of the space that the calibration is of.
 
     """
 
     table: LatencyTable
     pricer: Pricer
     interval_of: Interval
+    own: bool = False
 
     @classmethod
     def of(
@@ -53,7 +55,10 @@ class NetworkPredictor:
             return cls(table, pricer, Interval.assumed(table))
         costs = summed(pricer, [blocks for blocks, _ in known])
         pricer.missing.clear()
-        return cls(table, pricer, Interval.calibrated(table.header, costs, np.array([ms for _, ms in known])))
+        own = space is not None and not from_elsewhere and only_of(table, space)
+        sides = network_sides([blocks for blocks, _ in known]) if own else None
+        measured = np.array([ms for _, ms in known])
+        return cls(table, pricer, Interval.calibrated(table.header, costs, measured, sides=sides), own)
 
     def predict(self, networks: Sequence[Sequence[BlockSpec]], confidence: float = 0.9) -> LatencyPrediction:
         """Latency of each network, whose blocks are taken to run at the table's precision.
@@ -73,8 +78,9 @@ class NetworkPredictor:
             raise SpaceError("a network needs at least one block")
         lowered = [in_precision(blocks, self.table.header.precision) for blocks in networks]
         costs = summed(self.pricer, lowered)
+        inputs = network_sides(lowered) if self.own else None
         low, point, high = (
-            self.interval_of.turned(self.interval_of.work(costs, confidence, side), confidence, side)
+            self.interval_of.turned(self.interval_of.work(costs, confidence, side, inputs), confidence, side)
             for side in (-1, 0, 1)
         )
         prices = self.pricer.price(())

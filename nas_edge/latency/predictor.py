@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nas_edge.errors import TableError
 from nas_edge.latency.block_model import BlockModel
 from nas_edge.latency.interval import ASSUMED, ASSUMED_LOG_ERROR, JACKKNIFE, Costs, Interval
-from nas_edge.latency.lowering import network_blocks, summed
+from nas_edge.latency.lowering import input_sides, network_blocks, network_sides, only_of, summed
 from nas_edge.latency.plan import full_space
 from nas_edge.latency.pricing import Pricer
 from nas_edge.latency.table import LatencyTable
@@ -60,6 +60,7 @@ class LatencyPredictor:
         index: where each architecture's entries lie.
         costs: of each of the `index.size` entries.
         inexact_ms: float64 [index.size], their modelled part.
+        inputs: int64 [index.size], input side in pixels of the networks that have an entry; 0 where any may.
         missing: distinct blocks of the space that the table lacks.
         model: what priced them; None where nothing is missing.
         interval_of: how sums become predictions.
@@ -73,6 +74,7 @@ class LatencyPredictor:
     index: TermIndex
     costs: Costs
     inexact_ms: Floats
+    inputs: NDArray[np.int64]
     missing: tuple[BlockSpec, ...]
     model: BlockModel | None
     interval_of: Interval
@@ -119,8 +121,8 @@ class LatencyPredictor:
         )
         inexact = nothing if exact else flat({b: 0.0 if prices[b].exact else prices[b].ms for b in blocks})
         predictor = cls(
-            table, space, num_classes, index, costs, inexact, tuple(pricer.missing), pricer.model,
-            Interval.assumed(table),
+            table, space, num_classes, index, costs, inexact, input_sides(space, terms), tuple(pricer.missing),
+            pricer.model, Interval.assumed(table),
         )  # fmt: skip
         return predictor._calibrated(pricer, None)
 
@@ -233,11 +235,11 @@ class LatencyPredictor:
         """What each entry adds to the sum behind the point or a bound, float64 [index.size]."""
         plain = (0.5, 0)
         if plain not in self._works:
-            self._works[plain] = self.interval_of.work(self.costs, *plain)
+            self._works[plain] = self.interval_of.work(self.costs, *plain, self.inputs)
         same = self.interval_of.calibration is not None and not self.missing
         key = plain if same or not side else (confidence, side)
         if key not in self._works:
-            self._works[key] = self.interval_of.work(self.costs, confidence, side)
+            self._works[key] = self.interval_of.work(self.costs, confidence, side, self.inputs)
         return self._works[key]
 
     def _calibrated(self, pricer: Pricer, extra: tuple[Population, Floats] | None) -> LatencyPredictor:
@@ -255,7 +257,8 @@ class LatencyPredictor:
             weights = np.concatenate([weights, np.full(len(extra[1]), each)])
         if not lowered:
             return self
-        interval = Interval.calibrated(self.table.header, summed(pricer, lowered), measured, weights)
+        sides = network_sides(lowered) if only_of(self.table, self.space) else None
+        interval = Interval.calibrated(self.table.header, summed(pricer, lowered), measured, weights, sides)
         return replace(self, interval_of=interval, extra=extra, _works={})
 
     def _drift(self, population: Population, measured_ms: Floats) -> float:

@@ -13,7 +13,6 @@ from nas_edge.errors import TableError
 from nas_edge.origin import Origin, OriginKind
 from nas_edge.spaces import BlockSpec, Padding, Precision
 
-
 MILLISECONDS, INSTRUCTIONS, CYCLES = UNITS = ("ms", "instructions", "cycles")
 
 
