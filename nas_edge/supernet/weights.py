@@ -21,10 +21,10 @@ def to_stored_precision(net: nn.Module) -> nn.Module:
     return net
 
 
-def save_weights(net: nn.Module, path: Path) -> None:
-    """Write parameters and running statistics as float16, whole. Raises StorageError, ConfigError."""
+def save_weights(net: nn.Module, path: Path, *, half: bool = True) -> None:
+    """Write parameters and running statistics, whole, as float16 or as they are. Raises StorageError, ConfigError."""
     tensors = {
-        name: tensor.detach().half().contiguous()
+        name: (tensor.detach().half() if half else tensor.detach()).contiguous()
         for name, tensor in net.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }

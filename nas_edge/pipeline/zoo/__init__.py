@@ -1,0 +1,1 @@
+"""Published weights: fetched, checked, made into bundles."""

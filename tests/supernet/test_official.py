@@ -1,0 +1,113 @@
+"""Once-for-All's checkpoints: old and new names, intermediate ones, and files that would run code."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from nas_edge.errors import FormatError
+from nas_edge.spaces import preset
+from nas_edge.supernet.official import classes_of, load_official, read_checkpoint
+from nas_edge.supernet.supernet import Supernet
+
+from .test_supernet import OFFICIAL, official_weights, randomised, reference
+
+__all__ = ["reference"]  # a fixture
+
+
+def old_names(key: str) -> str:
+    """As checkpoints of 2019 have them."""
+    key = key.replace(".conv.inverted_bottleneck", ".mobile_inverted_conv.inverted_bottleneck")
+    key = key.replace(".conv.depth_conv", ".mobile_inverted_conv.depth_conv")
+    key = key.replace(".conv.point_linear", ".mobile_inverted_conv.point_linear")
+    return key.replace(".bn.bn.", ".bn.").replace("classifier.linear.", "classifier.linear.linear.")
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+@pytest.mark.parametrize("renamed", [False, True])
+def test_every_case_of_the_original_is_computed(name: str, renamed: bool, reference: dict, tmp_path: Path) -> None:
+    state = official_weights(reference[name]["state_dict"])
+    path = tmp_path / "ofa_checkpoint"
+    torch.save({"state_dict": {(old_names(key) if renamed else key): tensor for key, tensor in state.items()}}, path)
+    read = read_checkpoint(path)
+    assert classes_of(read, "x") == 1000
+    net = Supernet(preset(name), 1000)
+    load_official(net, read, "x")
+    for case in reference[name]["cases"]:
+        arch = net.space.from_json({**case, "r": 128})
+        pixels = np.random.default_rng(case["input_seed"]).standard_normal((4, 3, case["r"], case["r"]))
+        images = torch.from_numpy(pixels.astype(np.float32))
+        for mode in ("eval", "train"):
+            again = Supernet(preset(name), 1000)
+            again.load_state_dict(net.state_dict())
+            again.train(mode == "train")
+            with torch.no_grad():
+                logits = again(images, arch)
+            expected = torch.tensor(case[f"{mode}_logits_first16"])
+            assert float((logits[:, :16] - expected).abs().max() / expected.abs().max()) < 1e-4
+            norms = torch.tensor(case[f"{mode}_norm"])
+            assert float(((logits.norm(dim=1) - norms) / norms).abs().max()) < 1e-4
+
+
+def test_the_first_intermediate_checkpoint_has_no_kernel_matrices(tmp_path: Path) -> None:
+    source = randomised(Supernet(preset("ofa-mbv3-w1.0"), 10))
+    state = {key: tensor for key, tensor in source.state_dict().items() if not key.endswith("_matrix")}
+    save_file(state, tmp_path / "D4_E6_K7.safetensors")
+    net = Supernet(preset("ofa-mbv3-w1.0"), 10)
+    load_official(net, read_checkpoint(tmp_path / "D4_E6_K7.safetensors"), "x")
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(net.eval()(images, net.space.largest()), source(images, source.space.largest()))
+    assert torch.equal(net.get_parameter("blocks.1.conv.depth_conv.conv.7to5_matrix"), torch.eye(25))
+
+
+class Evil:
+    """Unpickling it would write a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_a_pickle_with_code_in_it_is_refused_and_nothing_runs(tmp_path: Path, write) -> None:
+    path, mark = tmp_path / "evil.pth", tmp_path / "ran"
+    write({"state_dict": {"a": torch.zeros(1)}, "more": Evil(mark)}, path)
+    with pytest.raises(FormatError, match=r"evil\.pth: is refused, nothing in it was run"):
+        read_checkpoint(path)
+    assert not mark.exists()
+    pickle.loads(pickle.dumps(Evil(mark)))  # what would have happened
+    assert mark.exists()
+
+
+def test_what_does_not_fit_is_named_by_key_and_shape(tmp_path: Path) -> None:
+    wide = dict(Supernet(preset("ofa-mbv3-w1.2"), 10).state_dict())
+    narrow = Supernet(preset("ofa-mbv3-w1.0"), 10)
+    with pytest.raises(FormatError, match=r"w: 'first_conv\.conv\.weight' has shape \(24, 3, 3, 3\), not the \(16,"):
+        load_official(narrow, wide, "w")
+    state = dict(narrow.state_dict())
+    with pytest.raises(FormatError, match=r"w: has 'blocks\.99\.weight', which is not of space 'ofa-mbv3-w1\.0'"):
+        load_official(narrow, state | {"blocks.99.weight": torch.zeros(1)}, "w")
+    del state["first_conv.bn.bias"]
+    with pytest.raises(FormatError, match=r"lacks 1 tensors of space 'ofa-mbv3-w1\.0', first 'first_conv\.bn\.bias'"):
+        load_official(narrow, state, "w")
+
+
+def test_files_that_are_no_checkpoints_are_told(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="no such file"):
+        read_checkpoint(tmp_path / "absent")
+    (tmp_path / "cut").write_bytes(b"PK\x03\x04 cut")
+    with pytest.raises(FormatError, match="cut: is"):
+        read_checkpoint(tmp_path / "cut")
+    torch.save([1, 2, 3], tmp_path / "list")
+    with pytest.raises(FormatError, match="holds no state dict"):
+        read_checkpoint(tmp_path / "list")
+    with pytest.raises(FormatError, match="has no classifier"):
+        classes_of({"a": torch.zeros(1)}, "x")
