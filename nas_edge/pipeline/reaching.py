@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_edge.errors import ConfigError, DeviceError
@@ -86,6 +87,10 @@ def open_runtime(target: Target, device: Device) -> Runtime:
         runtime = TensorRtRuntime(device)
     elif target.device.kind == "local":
         return get_runtime(target.runtime)
+    elif target.runtime == "litert" and target.device.benchmark_model:
+        from nas_edge.runtimes.benchmark_model import BenchmarkModelRuntime
+
+        runtime = BenchmarkModelRuntime(device, Path(target.device.benchmark_model).expanduser())
     elif target.runtime in _BY_AGENT:
         runtime = AgentRuntime(device, target.runtime, target.device.python)
     else:

@@ -57,6 +57,7 @@ class DeviceAddress(BaseModel):
         address: "user@host" (ssh), a serial number (adb), a port (serial), a machine (emulator).
         directory: where files go on the device, "" for a temporary one.
         python: interpreter there, "" for that of `~/.nas-edge` or python3.
+        benchmark_model: LiteRT's program of that name, on this machine, for phones without Python; "" for the agent.
 
     """
 
@@ -66,6 +67,7 @@ class DeviceAddress(BaseModel):
     address: str = ""
     directory: str = ""
     python: str = ""
+    benchmark_model: str = ""
 
     @model_validator(mode="after")
     def _has_address(self) -> DeviceAddress:

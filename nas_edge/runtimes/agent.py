@@ -228,7 +228,9 @@ class AgentRuntime:
         found = self.device.run(["sh", "-c", _FIND_PYTHON], _SHORT_S)
         if found.status != 0:
             raise DeviceError(
-                f"device {self.device.name!r}: has no python3; install it there: sudo apt install python3-venv"
+                f"device {self.device.name!r}: has no python3; install it there: sudo apt install python3-venv, or, "
+                "for a phone, get LiteRT's benchmark_model (https://ai.google.dev/edge/litert/models/measurement) and "
+                "name it in the target's file: device: {..., benchmark_model: PATH}"
             )
         self._python = found.stdout.strip().splitlines()[0]
         return self._python
