@@ -34,7 +34,9 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="A traceback instead 
 HostOption = Annotated[
     str | None, typer.Option("--host", metavar="[USER@]ADDR[:PORT]", help="Device over ssh, instead of the target's.")
 ]
-SerialOption = Annotated[str | None, typer.Option("--serial", help="Device over adb, instead of the target's.")]
+SerialOption = Annotated[
+    str | None, typer.Option("--serial", help="Device over adb, or a microcontroller's port, instead of the target's.")
+]
 
 S = TypeVar("S")
 T = TypeVar("T")
