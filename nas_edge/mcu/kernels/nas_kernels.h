@@ -16,7 +16,9 @@
  * scratch are aligned to 4 bytes, activations need no alignment.
  *
  * In place: nas_add (y may be a or b), nas_depthwise (y may be x if the output is neither higher nor wider than the
- * input), nas_pointwise (y may be x if out_channels <= in_channels). Scratch holds nothing between calls.
+ * input). nas_pointwise and nas_conv read four pixels' worth of input before they write these four, in the order of
+ * pixels: y may lie over x wherever nothing is overwritten that later fours read. So y may be x in nas_pointwise if
+ * out_channels <= in_channels, and x may be the end of y if there are more. Scratch holds nothing between calls.
  */
 #ifndef NAS_KERNELS_H
 #define NAS_KERNELS_H

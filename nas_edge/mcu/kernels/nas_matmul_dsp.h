@@ -154,7 +154,7 @@ NAS_INLINE void nas_dot(const nas_rows *rows, int32_t output, const int32_t *col
     *second = b;
 }
 
-/* Codes [pixels][outputs] from patches that are `stride` bytes apart. `y` may be `x` where outputs <= depth. */
+/* Codes [pixels][outputs] from patches that are `stride` bytes apart; `y` may lie over them. */
 static void nas_multiply(const nas_rows *rows, int32_t pixels, const int8_t *x, int32_t stride, int8_t *y,
                          void *scratch)
 {

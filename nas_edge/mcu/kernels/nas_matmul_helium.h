@@ -48,7 +48,7 @@ NAS_INLINE void nas_finish(const int32_t *multipliers, const nas_bounds *bounds,
     }
 }
 
-/* Codes [pixels][outputs] from patches that are `stride` bytes apart. `y` may be `x` where outputs <= depth. */
+/* Codes [pixels][outputs] from patches that are `stride` bytes apart; `y` may lie over them. */
 static void nas_multiply(const nas_rows *rows, int32_t pixels, const int8_t *x, int32_t stride, int8_t *y,
                          void *scratch)
 {
@@ -56,7 +56,7 @@ static void nas_multiply(const nas_rows *rows, int32_t pixels, const int8_t *x, 
     const int32_t *const biases = rows->to->bias, *const multipliers = rows->to->multiplier;
     const nas_bounds bounds = nas_load_bounds(rows->to);
     int32_t sums[2][NAS_WAITING];
-    if (x == y) { /* outputs of this group would overwrite its inputs */
+    if (nas_overlapping(x, pixels * stride, y, pixels * rows->outputs)) {
         for (int32_t pixel = 0; pixel < pixels; pixel++)
             nas_copy((int8_t *)scratch + pixel * depth, x + pixel * stride, depth);
         x = (const int8_t *)scratch;

@@ -1,12 +1,12 @@
 /* C99 for any core: two outputs of two pixels at a time, all in registers. */
 #include "nas_matmul_rows.h"
 
-/* Codes [pixels][outputs] from patches that are `stride` bytes apart. `y` may be `x` where outputs <= depth. */
+/* Codes [pixels][outputs] from patches that are `stride` bytes apart; `y` may lie over them. */
 static void nas_multiply(const nas_rows *rows, int32_t pixels, const int8_t *x, int32_t stride, int8_t *y,
                          void *scratch)
 {
     const int32_t depth = rows->depth, step = 2 * NAS_ROUND_UP(depth, 4);
-    if (x == y) { /* outputs of this group would overwrite its inputs */
+    if (nas_overlapping(x, pixels * stride, y, pixels * rows->outputs)) {
         for (int32_t pixel = 0; pixel < pixels; pixel++)
             nas_copy((int8_t *)scratch + pixel * depth, x + pixel * stride, depth);
         x = (const int8_t *)scratch;

@@ -19,4 +19,10 @@ NAS_INLINE void nas_store_pair(const nas_rows *rows, int32_t output, int32_t fir
         y[output + 1] = nas_code(second, rows->to->multiplier[output + 1], rows->to);
 }
 
+/* Whether codes of a group of pixels would be written over its own patches before all of them are computed. */
+NAS_INLINE int nas_overlapping(const int8_t *x, int32_t read, const int8_t *y, int32_t written)
+{
+    return (uintptr_t)x < (uintptr_t)y + (uint32_t)written && (uintptr_t)y < (uintptr_t)x + (uint32_t)read;
+}
+
 #endif
