@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nas_edge.devices import LocalDevice
+from nas_edge.devices.ssh import ssh_device
 from nas_edge.errors import MeasurementError
 from nas_edge.pipeline.seeded import seeded_block
 from nas_edge.runtimes.agent import AgentRuntime
@@ -16,6 +17,7 @@ from nas_edge.runtimes.onnx_runtime import OnnxRuntime
 from nas_edge.runtimes.visits import VisitPlan
 from nas_edge.spaces import Precision
 from nas_edge.spaces.onnx_blocks import build_onnx
+from tests.devices.sshd import *  # noqa: F403 - fixtures
 
 from .contract import BLOCK, RuntimeContract, int8_model
 
@@ -144,3 +146,18 @@ def test_the_agent_computes_what_the_runtime_here_does(agent) -> None:
     assert agent.version() == LiteRt().version()
     plan = VisitPlan(warmups=2, warmup_ms=0.1, max_warmups=3, repeats=5, max_repeats=8, visit_ms=0.5)
     assert len(there.visit(plan).samples_ms) >= 5
+
+
+class TestLiteRtOverSsh(RuntimeContract):
+    precision, tolerance = "int8", 0.05
+
+    @pytest.fixture(scope="class")
+    def runtime(self, sshd, tmp_path_factory):
+        patch = pytest.MonkeyPatch()
+        patch.setenv("HOME", str(sshd.home))
+        device = ssh_device(sshd.address, lock=str(tmp_path_factory.mktemp("lock") / ".lock"))
+        runtime = AgentRuntime(device, "litert", python=sys.executable)
+        yield runtime
+        runtime.close()
+        device.close()
+        patch.undo()

@@ -172,24 +172,29 @@ class Translator:
         self._operator(name, (1, 2), [self._value(layer.inputs[0])], self._value(layer.output))
 
     def _hard_swish(self, layer: Layer) -> None:
-        self._operator(
-            "HARD_SWISH", (1, 1), [self._value(layer.inputs[0])], self._value(layer.output), "HardSwishOptions"
-        )
+        """In int8 as x times its gate: XNNPACK has no such operator there, and would be interrupted by each."""
+        source, target = self._value(layer.inputs[0]), self._value(layer.output)
+        if not self._int8:
+            self._operator("HARD_SWISH", (1, 1), [source], target, "HardSwishOptions")
+            return
+        shape = channels_last(self._network.shapes[layer.output])
+        gate = self._tensor(f"{layer.name}.gate", shape, Quantisation(np.array([1 / 255], np.float32), -128))
+        self._gate(layer, source, gate)
+        self._operator("MUL", (1, 2), [source, gate], target, "MulOptions")
 
     def _hard_sigmoid(self, layer: Layer) -> None:
-        """relu6(x + 3) / 6, as TFLite has no operator of that name."""
         alpha, beta = layer.attributes.get("alpha", 0.2), layer.attributes.get("beta", 0.5)
         if not (np.isclose(alpha, 1 / 6) and np.isclose(beta, 0.5)):
             raise self._cannot(layer, f"alpha {alpha:g} and beta {beta:g} (1/6 and 0.5 can be)")
+        self._gate(layer, self._value(layer.inputs[0]), self._value(layer.output))
+
+    def _gate(self, layer: Layer, source: int, target: int) -> None:
+        """relu6(x + 3) / 6, as TFLite has no hard sigmoid."""
         shape = channels_last(self._network.shapes[layer.output])
-        codes = Quantisation(np.array([6 / 255], np.float32), -128) if self._int8 else None
-        cut = self._file.tensor(
-            f"{layer.name}.cut", shape, self._kind, codes, dynamic_batch=self._network.dynamic_batch
-        )
-        inputs = [self._value(layer.inputs[0]), self._scalar(f"{layer.name}.three", 3.0)]
+        cut = self._tensor(f"{layer.name}.cut", shape, Quantisation(np.array([6 / 255], np.float32), -128))
+        inputs = [source, self._scalar(f"{layer.name}.three", 3.0)]
         self._operator("ADD", (1, 2), inputs, cut, "AddOptions", {"fusedActivationFunction": _RELU6})
-        sixth = self._scalar(f"{layer.name}.sixth", 1 / 6)
-        self._operator("MUL", (1, 2), [cut, sixth], self._value(layer.output), "MulOptions")
+        self._operator("MUL", (1, 2), [cut, self._scalar(f"{layer.name}.sixth", 1 / 6)], target, "MulOptions")
 
     def _pool(self, layer: Layer) -> None:
         axes = self._file.tensor(f"{layer.name}.axes", (2,), np.int32, values=_HEIGHT_WIDTH)
@@ -222,7 +227,11 @@ class Translator:
 
     def _between(self, name: str, shape: tuple[int, ...], like: str) -> int:
         """A tensor of a shape of its own, with the numbers of a value."""
-        codes = self._network.quantisations.get(like) if self._int8 else None
+        return self._tensor(name, shape, self._network.quantisations.get(like))
+
+    def _tensor(self, name: str, shape: tuple[int, ...], codes: Quantisation | None) -> int:
+        """One that is no value of the network."""
+        codes = codes if self._int8 else None
         return self._file.tensor(name, shape, self._kind, codes, dynamic_batch=self._network.dynamic_batch)
 
     def _with_activation(self, layer: Layer) -> tuple[int, int]:

@@ -162,6 +162,13 @@ def test_operators_are_of_versions_that_older_runtimes_know(precision: str) -> N
             assert version <= KNOWN[name]
 
 
+def test_hard_swish_does_not_interrupt_the_delegate_in_int8() -> None:
+    model = build_onnx((BLOCK,))
+    quantised = quantise(model, observe(model, random_input(model).values()))
+    assert "HARD_SWISH" in [name for name, _ in operators(convert(model.SerializeToString()).data)]
+    assert "HARD_SWISH" not in [name for name, _ in operators(convert(quantised.SerializeToString()).data)]
+
+
 def test_same_padding_needs_no_operator_of_its_own() -> None:
     block = replace(BLOCK, height=12, width=12, stride=2, residual=False)
     assert ("PAD", 1) not in operators(convert(build_onnx((block,)).SerializeToString()).data)
@@ -235,11 +242,12 @@ def test_dynamic_pixels_old_opsets_and_what_is_no_model_are_refused() -> None:
         assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_layers_that_are_kept_in_float_compute_in_float(data) -> None:
-    space = SearchSpace.named(data.draw(st.sampled_from(["mcu", "mbv3-32"])))
-    model = build_onnx(space.lower(space.smallest(), 4), seed=3)
+    space = SearchSpace.named("mcu")
+    model = build_onnx(data.draw(st.sampled_from([(BLOCK,), space.lower(space.smallest(), 4)])), seed=3)
+    (output,) = (item.name for item in model.graph.output)
     feeds = random_input(model)
     ranges = observe(model, feeds.values())
     layers = quantisable_layers(model)
@@ -248,11 +256,11 @@ def test_layers_that_are_kept_in_float_compute_in_float(data) -> None:
     file = convert(quantised)
     assert file.precision == "int8"
     plain, whole = (
-        OnnxRuntime().prepare(m, p, 1).run(feeds)["logits"]
+        OnnxRuntime().prepare(m, p, 1).run(feeds)[output]
         for m, p in ((model.SerializeToString(), "fp32"), (quantised, "int8"))
     )
-    found = LiteRtSession(file, 1).run(feeds)["logits"]
-    noise = max(float(np.abs(whole - plain).max()), 0.02 * float(np.abs(plain).max()))
+    found = LiteRtSession(file, 1).run(feeds)[output]
+    noise = max(float(np.abs(whole - plain).max()), 0.03 * float(np.abs(plain).max()))
     assert np.abs(found - whole).max() <= 2 * noise
     weights = {t.name.decode(): t.type for t in parsed(file.data).subgraphs[0].tensors if t.name.endswith(b".weight")}
     for name in layers:
