@@ -80,7 +80,12 @@ def doctor(name: str, host: str | None = None, serial: str | None = None) -> Doc
         UnknownNameError: no such target. ConfigError, DeviceError: its file, or the address, is no good.
 
     """
-    target = at_device(load_target(name), host, serial)
+    asked = load_target(name)
+    if asked.microcontroller and not host:
+        from nas_edge.pipeline.doctor_microcontroller import microcontroller_checks
+
+        return DoctorReport(asked.name, tuple(microcontroller_checks(asked, serial or "")))
+    target = at_device(asked, host, serial)
     checks = [Check("target", WORKS, f"{target.path}: {target.runtime}, {target.precision}, {target.threads} threads")]
     if target.device.kind not in REACHABLE:
         mend = f"nas-edge targets add my-{target.name} --like {target.name} --host user@addr"

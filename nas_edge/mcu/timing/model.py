@@ -84,7 +84,7 @@ class CoreTiming:
         """What it rests on, in words."""
         if not self.figures:
             return f"nothing is published of {self.core}: plain cycles, a factor of 1.9 either way assumed"
-        families = sorted({stack.split(" (")[0].rstrip("0123456789. ") for stack in self.stacks})
+        families = sorted({stack.split()[0] for stack in self.stacks})
         return f"spread of {self.figures} published figures on {self.core}: {', '.join(families)}"
 
 
