@@ -136,5 +136,7 @@ def test_a_table_is_measured_and_goes_on_after_a_reboot(jetson, ssh_home, capsys
     assert found["coverage"] > 0
     shown = answer(capsys, "table", "show", "--target", "my-jetson")
     assert shown["origin"]["kind"] == "measured"
+    header = Path("latency_tables/my-jetson/tensorrt-fp32/table.yaml").read_text()
+    assert "class: gpu" in header
     assert Path("latency_tables/my-jetson/tensorrt-fp32/blocks.csv").is_file()
     assert np.isfinite(found["wall_s"])

@@ -145,9 +145,9 @@ def device_facts(target: Target) -> dict[str, Any]:
     if target.device.kind == "local":
         from nas_edge.devices.fingerprint import local_fingerprint
 
-        return facts_of(local_fingerprint())
+        return facts_of(local_fingerprint(), target.runtime)
     if (known := recall(target.device)) is not None:
-        return facts_of(known.fingerprint)
+        return facts_of(known.fingerprint, target.runtime)
     for path in resources.candidates(f"{TABLES}/{target.table}") if target.table else ():
         with contextlib.suppress(NasEdgeError):  # a damaged table is told when it is read
             return {"class": device_class(read_header(path / HEADER_FILE)[0].device)}
@@ -156,9 +156,12 @@ def device_facts(target: Target) -> dict[str, Any]:
     return {"class": "mobile-cpu" if target.device.kind == "adb" else "cpu"}
 
 
-def facts_of(fingerprint: DeviceFingerprint) -> dict[str, Any]:
-    """A fingerprint as the `device` of a table's header; ARM's implementer codes tell boards and phones."""
+def facts_of(fingerprint: DeviceFingerprint, runtime: str = "") -> dict[str, Any]:
+    """A fingerprint as the `device` of a table's header; ARM's implementer codes tell boards and phones, a runtime for
+    GPUs those.
+    """
     kind = "mobile-cpu" if fingerprint.vendor.startswith("0x") else "cpu"
+    kind = "gpu" if _CLASSES.get(runtime) == "gpu" else kind
     return {**fingerprint.to_json(), "slug": fingerprint.slug, "class": kind}
 
 

@@ -137,7 +137,7 @@ def measure_table(
         regime=str(protocol.regime),
         statistic=str(protocol.statistic),
         protocol=protocol.to_json(),
-        device=facts_of(fingerprint),
+        device=facts_of(fingerprint, runtime),
         space=_described(spaces),
     )
     directory = make_directory(table_directory(out or Path(TABLES), header))
@@ -314,7 +314,7 @@ def first_contact(
     protocol = protocol or replace(Protocol.quick(), rounds=8, max_rounds=12, min_span_s=FIRST_CONTACT_SPAN_S)
     regime = str(protocol.regime)
     fingerprint = _real(device)
-    facts = facts_of(fingerprint)
+    facts = facts_of(fingerprint, target.runtime)
     precision = Precision(target.precision)
     plan = replace(plan_work([(space, num_classes)], precision, networks, 0, seed), blocks={})
     found = measure_many(
