@@ -102,7 +102,7 @@ def search(
     ] = None,
     strategy: Annotated[
         str,
-        typer.Option(help="How to search, with options: aging:population=50; 'auto' is evolution, for fronts NSGA-II."),
+        typer.Option(help="How to search, with options: aging:population=50; 'auto' for the best that fits."),
     ] = "auto",
     confidence: Annotated[
         float, typer.Option(help="Unverified: probability that the latency is met, 0.5 to below 1; 0.5 is the point.")

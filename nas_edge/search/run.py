@@ -21,6 +21,7 @@ from nas_edge.search.pareto import knee, non_dominated, pareto_front
 from nas_edge.search.problem import Problem
 from nas_edge.search.result import SearchResult, Slack
 from nas_edge.search.strategies.base import Strategy, make_strategy
+from nas_edge.search.strategies.islands import suits_islands
 from nas_edge.spaces import Population
 from nas_edge.spaces.base import Space
 
@@ -54,7 +55,8 @@ def search(
         constraints: any number.
         objective: the metric to be made best: greatest or least, as the metric says. Several for a Pareto front.
         strategy: a registered strategy, or "auto": every architecture of a space that has at most `evaluations`
-            of them, else evolution; NSGA-II for several objectives.
+            of them; else islands where the problem shows what they need, evolution where not; NSGA-II for several
+            objectives.
         options: of the strategy: its dataclass, or a mapping.
         evaluations: most architectures whose objectives are computed (a doubtful slack takes up to 4,000 more).
         seed: of all randomness; the same seed gives the same result.
@@ -80,8 +82,7 @@ def search(
     known = _known(space, start)
     refuse_impossible(problem, known, seed)
     if strategy == "auto":
-        several = "evolution" if len(objectives) == 1 else "nsga2"
-        strategy = "exhaustive" if space.size() <= evaluations else several
+        strategy = "exhaustive" if space.size() <= evaluations else _fitting(problem, options)
     if strategy != "exhaustive":
         evaluations = max(evaluations - len(known), 0)
     else:
@@ -112,6 +113,13 @@ def search(
         trace=course.trace,
         interrupted=course.interrupted,
     )
+
+
+def _fitting(problem: Problem, options: Mapping[str, Any] | object | None) -> str:
+    """The strategy for a problem; options without a strategy's name are evolution's."""
+    if len(problem.objectives) > 1:
+        return "nsga2"
+    return "islands" if not options and suits_islands(problem) else "evolution"
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def long_search(space, metrics, constraint):
     """The best of searches of ever other seeds, patient ones, for a minute."""
     best, seed, began = 0.0, 1000, time.perf_counter()
     while time.perf_counter() - began < LONG_S:
-        result = search(space, metrics, [constraint], seed=seed, evaluations=150_000, options={"idle": 30_000})
+        result = search(space, metrics, [constraint], seed=seed, evaluations=150_000)
         best, seed = max(best, result.figures["accuracy"]), seed + 1
     return best
 

@@ -27,7 +27,10 @@ SECTIONS = {
     "3": "Reporting important details",
 }
 # What the default strategy does beyond plain evolution, switched off one by one.
-_ABLATIONS = {"evolution": ("polish_every=0", "niches=1", "crossover=0")}
+_ABLATIONS = {
+    "evolution": ("polish_every=0", "niches=1", "crossover=0"),
+    "islands": ("islands=1", "averaged=0", "crossed=0"),
+}
 
 
 @dataclass(frozen=True)

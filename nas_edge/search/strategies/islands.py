@@ -1,0 +1,340 @@
+"""Evolution on islands whose children are solutions of linearised problems: the default where the problem shows enough.
+
+Wanted is a surrogate with a derivative, and limits on (rising functions of) sums over blocks. Then the best network of
+the surrogate's linear model around a parent, within all limits, is a small knapsack (see `knapsack`): as in sequential
+linear programming (Griffith and Stewart, 1961), whose steps are held near the parent by a bonus for what it has, like a
+trust region. Here each child solves one of its own: with random noise on the values (perturb and maximise, Papandreou
+and Yuille, 2011), a random bonus, the mean of two survivors' models, or a mixture of two parents to stay near.
+
+A network's surrogate has many peaks. Many small populations (islands) start apart, the better half goes on every few
+generations (successive halving; Jamieson and Talwalkar, 2016), and the last few share all children. It ends there, or
+begins anew for as long as `rounds` says. It searches a trained supernet through a surrogate; it trains nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_edge.accuracy.features import FeatureLayout
+from nas_edge.errors import QuantityError, SpaceError
+from nas_edge.search.constraints import order
+from nas_edge.search.metrics import Gradient
+from nas_edge.search.problem import Problem
+from nas_edge.search.separable import Slots, slot_costs
+from nas_edge.search.strategies.base import register_strategy
+from nas_edge.search.strategies.knapsack import Knapsacks
+from nas_edge.search.strategies.limits import slot_limit
+from nas_edge.search.strategies.visited import Visited
+from nas_edge.spaces import Population
+
+Float = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+Index = NDArray[np.intp]
+
+ATTEMPTS = 4  # generations of nothing but known architectures before random ones are drawn
+FEWEST = 8  # children of an island in a generation, where few evaluations are allowed
+SHORTEST = 20  # generations that the evaluations should suffice for
+FORCED = np.float32(1e3)  # value of a block that must be there
+REPEATED = -1e9  # value of an option that a place does not have
+
+
+@dataclass(frozen=True)
+class IslandOptions:
+    """Options of islands.
+
+    Attributes:
+        islands: at the start.
+        starts: random architectures of each, around which the first models are made.
+        children: architectures of a generation, on all islands together.
+        survivors: of each island.
+        first_halving: generations before the worse half of the islands is given up.
+        halve_every: generations between two halvings.
+        last: islands that are left in the end.
+        generations: of a round.
+        crossed: share of children that stay near a mixture of two parents.
+        averaged: share whose model is the mean of two survivors'.
+        moved: share whose width and resolution are drawn anew.
+        deepened: share that has one stage's depth drawn anew.
+        least_noise, most_noise: of the model's values, in standard deviations of them.
+        least_hold, most_hold: bonus for what the parent has, in the same unit.
+        rounds: of islands, each from a new start; 0 for as many as the evaluations allow.
+
+    """
+
+    islands: int = 128
+    starts: int = 4
+    children: int = 2000
+    survivors: int = 6
+    first_halving: int = 3
+    halve_every: int = 2
+    last: int = 4
+    generations: int = 16
+    crossed: float = 0.3
+    averaged: float = 0.6
+    moved: float = 0.05
+    deepened: float = 0.1
+    least_noise: float = 0.05
+    most_noise: float = 0.5
+    least_hold: float = 0.1
+    most_hold: float = 3.0
+    rounds: int = 1
+
+    def __post_init__(self) -> None:
+        names = (
+            "islands", "starts", "children", "survivors", "first_halving", "halve_every", "last", "generations",
+        )  # fmt: skip
+        for name in names:
+            if getattr(self, name) < 1:
+                raise QuantityError(f"option {name} must be at least 1, not {getattr(self, name)}")
+        for name in ("crossed", "averaged", "moved", "deepened"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise QuantityError(f"option {name} must be in 0 to 1, not {getattr(self, name)}")
+        if not 0 < self.least_noise <= self.most_noise or not 0 < self.least_hold <= self.most_hold:
+            raise QuantityError("options must keep 0 < least_noise <= most_noise and 0 < least_hold <= most_hold")
+        if self.rounds < 0:
+            raise QuantityError(f"option rounds must be at least 0, not {self.rounds}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Survivors:
+    """Island after island, each from best to worst.
+
+    Attributes:
+        rows: int8 [n, genes].
+        gain, violation: float64 [n]; -inf and inf where a row is but a start that was not evaluated.
+        island: [n], ascending.
+        models: float32 [options, slots, n], what each option brings by the linear model around the row.
+
+    """
+
+    rows: Population
+    gain: Float
+    violation: Float
+    island: Index
+    models: Float32
+
+    def islands(self) -> tuple[Index, Index]:
+        """Start and size of each island."""
+        _, start, size = np.unique(self.island, return_index=True, return_counts=True)
+        return start, size
+
+
+def suits_islands(problem: Problem) -> bool:
+    """Whether a problem shows what this strategy needs."""
+    return not _lacking(problem)
+
+
+def _lacking(problem: Problem) -> str:
+    """What a problem lacks for this strategy, in words; empty where it lacks nothing."""
+    if not problem.space.layout.stages:
+        return f"space {problem.space.name!r} has no stages of blocks"
+    if len(problem.objectives) > 1:
+        return "there are several objectives"
+    objective = problem.metrics[problem.objectives[0]]
+    if objective.gradient is None or not objective.maximise:
+        return f"metric {problem.objectives[0]!r} is none to be maximised that shows its derivative"
+    slots = Slots.of(problem.space)
+    for constraint in problem.constraints:
+        monotone = problem.metrics[constraint.metric].monotone
+        if not constraint.upper or monotone is None or slot_costs(slots, monotone.costs) is None:
+            return f"constraint {constraint} is none on a sum over blocks"
+    return ""
+
+
+@register_strategy("islands", IslandOptions)
+class Islands:
+    """Many small populations, each child the solution of a linearised problem.
+
+    Raises:
+        SpaceError: what the problem lacks for it.
+
+    """
+
+    def __init__(self, problem: Problem, options: IslandOptions, rng: np.random.Generator) -> None:
+        lacking = _lacking(problem)
+        if lacking:
+            raise SpaceError(f"strategy 'islands' cannot search this: {lacking}; use --strategy evolution")
+        self._space, self._options, self._rng = problem.space, options, rng
+        self._slots = Slots.of(problem.space)
+        self._knapsacks = Knapsacks(problem.space.layout)
+        self._limits = tuple(slot_limit(self._slots, c, problem.metrics[c.metric]) for c in problem.constraints)
+        gradient = problem.metrics[problem.objectives[0]].gradient
+        assert gradient is not None
+        self._gradient: Gradient = gradient
+        self._encode, self._features = _features(self._slots)
+        self._visited = Visited(problem.space, rng)
+        self._children, self._islands = 0, 0
+        self._round, self._generation = 0, 0
+        self._survivors = self._none()
+        self._asked, self._island = self._survivors.rows, self._survivors.island
+
+    def ask(self, limit: int) -> Population:
+        """The next generation of all islands."""
+        options = self._options
+        if not self._children:
+            self._children = min(options.children, max(FEWEST, limit // SHORTEST))
+            self._islands = min(options.islands, max(1, self._children // FEWEST))
+        for _ in range(ATTEMPTS):
+            if self._generation == 0 or self._generation >= options.generations:
+                if options.rounds and self._round == options.rounds:
+                    return self._survivors.rows[:0]
+                self._begin()
+            self._generation += 1
+            rows, island = self._offspring(min(self._children, limit))
+            new = self._visited.new(rows)[:limit]
+            if len(new):
+                self._asked, self._island = rows[new], island[new]
+                return self._asked
+        self._asked = self._visited.sample(min(limit, self._children))
+        self._island = np.zeros(len(self._asked), np.intp)
+        return self._asked
+
+    def tell(self, population: Population, objectives: Float, violation: Float) -> None:
+        """The best of each island survive; of the islands, now and then the better half."""
+        if not len(population):
+            return
+        self._visited.add(population)
+        mine = np.array_equal(population, self._asked)
+        # Strangers make an island of their own, behind all others.
+        island = self._island if mine else np.full(len(population), self._islands, np.intp)
+        self._survive(population, objectives[:, 0], violation, island)
+        if mine and self._generation:
+            since = self._generation - 1 - self._options.first_halving
+            if since >= 0 and since % self._options.halve_every == 0:
+                self._halve()
+
+    def _none(self) -> _Survivors:
+        options, slots = self._slots.distinct.shape
+        rows = np.zeros((0, len(self._space.genes)), np.int8)
+        models = np.zeros((options, slots, 0), np.float32)
+        return _Survivors(rows, np.zeros(0), np.zeros(0), np.zeros(0, np.intp), models)
+
+    def _begin(self) -> None:
+        """Islands of random architectures at every width and resolution in turn, and one of the best so far."""
+        self._round, self._generation = self._round + 1, 0
+        known = self._survivors
+        best = order(known.gain, known.violation)[: self._options.survivors]
+        count = self._islands * self._options.starts
+        rows = self._space.sample(count, self._rng)
+        outer = self._slots.outer
+        rows[:, : outer.shape[1]] = outer[self._rng.permutation(count) % len(outer)]
+        island = np.repeat(np.arange(self._islands), self._options.starts)
+        self._survivors = _Survivors(
+            np.concatenate([rows, known.rows[best]]),
+            np.append(np.full(count, -np.inf), known.gain[best]),
+            np.append(np.full(count, np.inf), known.violation[best]),
+            np.append(island, np.full(len(best), self._islands)),
+            np.concatenate([self._models(rows), known.models[:, :, best]], axis=2),
+        )
+
+    def _survive(self, rows: Population, gain: Float, violation: Float, island: Index) -> None:
+        """Add these to the survivors and keep the best of each island."""
+        old = self._survivors
+        gain, violation = np.append(old.gain, gain), np.append(old.violation, violation)
+        island = np.append(old.island, island)
+        best = np.lexsort((-gain, violation, island))
+        # What was but a start gives way as soon as anything is known.
+        best = best[np.isfinite(gain[best])]
+        _, start, size = np.unique(island[best], return_index=True, return_counts=True)
+        place = np.arange(len(best)) - np.repeat(start, size)
+        best = best[place < self._options.survivors]
+        known = best < len(old.rows)
+        rows = np.concatenate([old.rows, rows])[best]
+        models = np.empty((*old.models.shape[:2], len(best)), np.float32)
+        models[:, :, known] = old.models[:, :, best[known]]
+        models[:, :, ~known] = self._models(rows[~known])
+        self._survivors = _Survivors(rows, gain[best], violation[best], island[best], models)
+
+    def _halve(self) -> None:
+        """Give up the worse half of the islands."""
+        known = self._survivors
+        start, size = known.islands()
+        kept = max(self._options.last, len(start) // 2)
+        if len(start) <= kept:
+            return
+        best = np.zeros(len(start), bool)
+        best[order(known.gain[start], known.violation[start])[:kept]] = True
+        chosen = np.repeat(best, size)
+        self._survivors = _Survivors(
+            known.rows[chosen], known.gain[chosen], known.violation[chosen], known.island[chosen],
+            known.models[:, :, chosen],
+        )  # fmt: skip
+
+    def _models(self, rows: Population) -> Float32:
+        """Linear models around architectures, float32 [options, slots, n]."""
+        if not len(rows):
+            return self._none().models
+        _, slope = self._gradient(self._encode.one_hot(rows))
+        by_feature = slope.T.astype(np.float32)
+        models: Float32 = by_feature[self._features[0]] + by_feature[self._features[1]]
+        return models
+
+    def _offspring(self, n: int) -> tuple[Population, Index]:
+        """Children int8 [up to n, genes] within all limits, and their islands."""
+        options, rng, known = self._options, self._rng, self._survivors
+        start, size = known.islands()
+        home = np.sort(rng.integers(len(start), size=n))
+        # The first of an island is a parent twice as often as the average.
+        one, other, third = (
+            start[home] + (size[home] * share).astype(np.intp)
+            for share in (1 - np.sqrt(rng.random(n)), 1 - np.sqrt(rng.random(n)), rng.random(n))
+        )
+        values = known.models[:, :, one]
+        spread = values.std(axis=(0, 1))
+        both = np.flatnonzero(rng.random(n) < options.averaged)
+        values[:, :, both] = (values[:, :, both] + known.models[:, :, third[both]]) / 2
+        values += rng.standard_normal(values.shape, np.float32) * (
+            spread * _between(options.least_noise, options.most_noise, n, rng)
+        )
+        self._hold(values, one, other, spread * _between(options.least_hold, options.most_hold, n, rng))
+        self._deepen(values)
+        values[~self._slots.distinct] = REPEATED
+        outer = self._slots.outer_of(known.rows)[one]
+        moved = np.flatnonzero(rng.random(n) < options.moved)
+        outer[moved] = rng.integers(len(self._slots.outer), size=len(moved))
+        costs = [limit.each[:, :, outer] for limit in self._limits]
+        filled = self._knapsacks.solve(values, spread, costs, [limit.room[outer] for limit in self._limits])
+        rows = self._slots.rows(outer, filled.options, filled.present)
+        return rows[filled.fits], known.island[one[filled.fits]]
+
+    def _hold(self, values: Float32, one: Index, other: Index, bonus: Float32) -> None:
+        """Favour what a parent has, or a mixture of two: added to values [options, slots, n] in place."""
+        known, rng = self._survivors, self._rng
+        has = self._slots.options(known.rows)
+        mine = has[:, one]
+        mixed = rng.random(mine.shape, np.float32) < 0.5 * (rng.random(len(one)) < self._options.crossed)
+        wanted = np.where(mixed, has[:, other], mine)
+        bonus = np.where(np.isfinite(known.gain[one]), bonus, np.float32(0)).astype(np.float32)
+        values -= np.where(wanted < 0, bonus, np.float32(0))
+        slot, child = np.nonzero(wanted >= 0)
+        values[wanted[slot, child], slot, child] += bonus[child]
+
+    def _deepen(self, values: Float32) -> None:
+        """Give some children a stage of another depth, whatever it brings: to values [options, slots, n] in place."""
+        rng, stages = self._rng, self._space.layout.stages
+        changed = rng.random(values.shape[2]) < self._options.deepened
+        stage = rng.integers(len(stages), size=values.shape[2])
+        start = 0
+        for s, columns in enumerate(stages):
+            mine = np.flatnonzero(changed & (stage == s))
+            depth = columns.depths[rng.integers(len(columns.depths), size=len(mine))]
+            slots = np.arange(len(columns.kernels))
+            values[:, start + slots[:, None], mine] += np.where(slots[:, None] < depth, FORCED, -FORCED)
+            start += len(slots)
+
+
+def _between(least: float, most: float, n: int, rng: np.random.Generator) -> Float32:
+    """Figures float32 [n], evenly spread on a logarithmic scale."""
+    return np.exp(rng.uniform(np.log(least), np.log(most), n)).astype(np.float32)
+
+
+def _features(slots: Slots) -> tuple[FeatureLayout, Index]:
+    """The encoding that derivatives are by, and the features of each option's kernel and ratio, [2, options, slots]."""
+    genes = slots.space.genes
+    firsts = np.cumsum([0, *(len(gene.choices) for gene in genes)])
+    layout = FeatureLayout(slots.space.name, tuple((gene.name, gene.choices) for gene in genes))
+    features: Index = (firsts[slots.columns][:, None] + slots.values - 1).astype(np.intp)
+    return layout, features
