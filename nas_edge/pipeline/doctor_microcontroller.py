@@ -1,4 +1,4 @@
-"""`targets doctor` of a microcontroller: the compiler, the emulator and what counts, tried out; or a board at a port."""
+"""`targets doctor` of a microcontroller: compiler, emulator and what counts, tried out; or a board at a port."""
 
 from __future__ import annotations
 
@@ -43,14 +43,16 @@ def _board(target: Target) -> Check:
 
 def _compiler() -> Check:
     from nas_edge.mcu.firmware.building import compiler_version
+    from nas_edge.mcu.toolchain import ARM_GCC, find_tool
 
-    return Check("compiler", WORKS, compiler_version())
+    return Check("compiler", WORKS, f"{compiler_version()} ({find_tool(ARM_GCC)})")
 
 
 def _emulator() -> Check:
     from nas_edge.mcu.emulator.qemu import qemu_version
+    from nas_edge.mcu.toolchain import QEMU, find_tool
 
-    return Check("emulator", WORKS, f"QEMU {qemu_version()}")
+    return Check("emulator", WORKS, f"QEMU {qemu_version()} ({find_tool(QEMU)})")
 
 
 def _counting() -> Check:

@@ -176,8 +176,8 @@ class McuRuntime:
         return ("int8",)
 
     def version(self) -> str:
-        """Of the emulator. Raises DeviceError where it is missing."""
-        return f"QEMU {qemu_version()}"
+        """Of the emulator, "7.2.22". Raises DeviceError where it is missing."""
+        return qemu_version()
 
     def prepare(self, onnx_model: bytes, precision: str, threads: int) -> McuSession:
         """Read a model.
@@ -211,10 +211,12 @@ class McuSession:
 
         if self._model is None:
             raise MeasurementError("this session was closed")
-        wanted = self.inputs["image"][1:]
-        image = inputs.get("image")
-        if image is None or image.shape[1:] != wanted:
-            raise MeasurementError(f"input 'image' {wanted} is missing or has another shape")
+        wanted = self.inputs["image"]
+        if "image" not in inputs:
+            raise MeasurementError(f"input 'image' {wanted} is missing; given: {', '.join(inputs) or 'nothing'}")
+        image = inputs["image"]
+        if image.shape[1:] != wanted[1:]:
+            raise MeasurementError(f"input 'image' has shape {image.shape}, the model takes {wanted}")
         counted = count_network(self._model, self._board, np.asarray(image, np.float32))
         logits = reference.dequantise(self._graph.output, counted.outputs)
         return {"logits": logits.reshape(len(logits), -1)}

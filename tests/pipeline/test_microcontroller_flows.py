@@ -144,3 +144,19 @@ def test_a_missing_emulator_is_told_with_the_line_that_installs_it(
     monkeypatch.setenv("PATH", "/nowhere")
     assert invoke(["profile", str(model), "--target", "stm32f405"]) == 1
     assert "apt-get install" in capsys.readouterr().err
+
+
+@emulated
+def test_the_doctor_tries_compiler_emulator_and_counting(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["targets", "doctor", "stm32f405"]) == 0
+    told = capsys.readouterr().out
+    for name in ("board", "compiler", "emulator", "counting", "table"):
+        assert name in told
+
+
+def test_the_doctor_says_how_to_install_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert invoke(["targets", "doctor", "mps2-an505"]) == 1
+    assert "apt-get install --no-install-recommends qemu-system-arm" in capsys.readouterr().out
