@@ -28,7 +28,7 @@ def train(
     space: Annotated[str, typer.Option(help="Preset or YAML file of a search space.")] = "lite0",
     init: Annotated[
         str | None,
-        typer.Option(help="Start: efficientnet-lite0 (for lite0), or a bundle, whose best channels are taken."),
+        typer.Option(help="Start: efficientnet-lite0 or its file (for lite0), or a bundle: its best channels."),
     ] = None,
     teacher: Annotated[
         str | None, typer.Option(help="Bundle of the same classes whose answers are learnt from: name or directory.")

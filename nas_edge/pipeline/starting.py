@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_edge.errors import UnknownNameError
@@ -35,23 +36,33 @@ class Start:
 
 
 def find_start(init: str) -> Start:
-    """A start by name: published weights, or a bundle by name or directory (see `supernet.inherit`).
+    """A start: published weights by name or from a file, or a bundle by name or directory (see `supernet.inherit`).
 
     Raises:
         UnknownNameError: neither; with near names.
     """
     from nas_edge.data import Preprocess
-    from nas_edge.supernet.pretrained import load_pretrained, pretrained, pretrained_names
+    from nas_edge.supernet.pretrained import (
+        EFFICIENTNET_LITE0,
+        load_pretrained,
+        load_pretrained_file,
+        pretrained,
+        pretrained_names,
+    )
 
     if init in pretrained_names():
         published = pretrained(init)
         preprocess = Preprocess(mean=published.mean, std=published.std)
         return Start(init, published.source, published.licence, preprocess, partial(load_pretrained, start=published))
+    file = Path(init)
+    if file.is_file():
+        form = Preprocess(mean=EFFICIENTNET_LITE0.mean, std=EFFICIENTNET_LITE0.std)
+        return Start(file.name, f"file {file}", "", form, partial(load_pretrained_file, path=file))
     try:
         bundle = load_bundle(init)
     except UnknownNameError:
         known = [*pretrained_names(), *bundle_names()]
-        raise UnknownNameError("pretrained start", init, known, "(or a bundle's directory)") from None
+        raise UnknownNameError("pretrained start", init, known, "(or a file, or a bundle's directory)") from None
     began = bundle.header.get("init") or {}
     source = f"bundle {bundle.name!r} on {bundle.header.get('data', {}).get('source') or 'its own images'}"
     source += f", which began with {began['source']}" if began.get("source") else ""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nas_edge.errors import FormatError, MissingExtraError, TrainingError, UnknownNameError
 from nas_edge.supernet.elastic import ElasticInverted, Residual
+from nas_edge.supernet.official import read_checkpoint
 from nas_edge.supernet.supernet import Supernet
 
 
@@ -77,6 +78,53 @@ def load_pretrained(net: Supernet, start: Pretrained) -> None:
     sort_channels(net)
 
 
+def load_pretrained_file(net: Supernet, path: Path) -> None:
+    """Fill a supernet of space `lite0` with EfficientNet-Lite0 weights from a file, channels sorted by importance.
+
+    The names are those of `efficientnet_lite_pytorch` or of timm's `tf_efficientnet_lite0` (see `timm_key`). timm's
+    `efficientnet_lite0` without `tf_` has the same names but other padding and normalisation.
+
+    Raises:
+        TrainingError: the supernet is of another space. FormatError: damaged, refused, or other weights.
+    """
+    if net.template.name != EFFICIENTNET_LITE0.space:
+        raise TrainingError(f"{path}: starts space {EFFICIENTNET_LITE0.space!r}, not {net.template.name!r}")
+    state = read_checkpoint(path)
+    if "conv_stem.weight" in state:
+        state = {timm_key(key): tensor for key, tensor in state.items()}
+    if "_conv_stem.weight" not in state:
+        raise FormatError(f"{path}: has neither '_conv_stem.weight' nor 'conv_stem.weight'; is it EfficientNet-Lite0?")
+    load_lite0_state(net, state, str(path))
+    sort_channels(net)
+
+
+_TIMM_STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks of EfficientNet-Lite0's stages, which timm counts from 0 in each
+
+
+def timm_key(key: str) -> str:
+    """The name in `efficientnet_lite_pytorch` of a tensor of timm's EfficientNet-Lite0.
+
+    timm: `conv_stem`, `bn1`, `blocks.<stage>.<block>.{conv_pw,bn1,conv_dw,bn2,conv_pwl,bn3}` (the first stage, which
+    does not expand: `{conv_dw,bn1,conv_pw,bn2}`), `conv_head`, `bn2`, `classifier`. There: `_conv_stem`, `_bn0`,
+    `_blocks.<number>.{_expand_conv,_bn0,_depthwise_conv,_bn1,_project_conv,_bn2}`, `_conv_head`, `_bn1`, `_fc`.
+    """
+    module, _, leaf = key.rpartition(".")
+    outer = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
+    if module in outer:
+        return f"{outer[module]}.{leaf}"
+    parts = module.split(".")
+    if len(parts) != 4 or parts[0] != "blocks" or not (parts[1].isdecimal() and parts[2].isdecimal()):
+        return key
+    stage, block = int(parts[1]), int(parts[2])
+    widened = {
+        "conv_pw": "_expand_conv", "bn1": "_bn0", "conv_dw": "_depthwise_conv", "bn2": "_bn1",
+        "conv_pwl": "_project_conv", "bn3": "_bn2",
+    }  # fmt: skip
+    first = {"conv_dw": "_depthwise_conv", "bn1": "_bn1", "conv_pw": "_project_conv", "bn2": "_bn2"}
+    name = (widened if stage else first).get(parts[3])
+    return f"_blocks.{sum(_TIMM_STAGES[:stage]) + block}.{name}.{leaf}" if name else key
+
+
 def lite0_key(key: str) -> str | None:
     """The supernet's name of a tensor of efficientnet_lite_pytorch, None for the ImageNet classifier."""
     if key.startswith("_fc.") or key.endswith("num_batches_tracked"):
@@ -88,7 +136,10 @@ def lite0_key(key: str) -> str | None:
         return "final_expand_layer.conv.weight"
     if module in ("_bn0", "_bn1"):
         return f"{'first_conv' if module == '_bn0' else 'final_expand_layer'}.bn.{leaf}"
-    _, number, part = module.split(".")
+    parts = module.split(".")
+    if len(parts) != 3 or parts[0] != "_blocks":
+        return key
+    _, number, part = parts
     fixed = number == "0"
     names = {
         "_expand_conv": "inverted_bottleneck.conv.conv",
@@ -98,7 +149,7 @@ def lite0_key(key: str) -> str | None:
         "_project_conv": "point_linear.conv" if fixed else "point_linear.conv.conv",
         "_bn2": "point_linear.bn" if fixed else "point_linear.bn.bn",
     }
-    return f"blocks.{number}.conv.{names[part]}.{leaf}"
+    return f"blocks.{number}.conv.{names[part]}.{leaf}" if part in names else key
 
 
 def load_lite0_state(net: Supernet, state: Mapping[str, Tensor], where: str) -> None:

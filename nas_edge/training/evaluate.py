@@ -45,7 +45,7 @@ def fixed_views(count: int, horizontal: bool, vertical: bool) -> tuple[View, ...
     flips = [
         (h, v) for v in ([False, True] if vertical else [False]) for h in ([False, True] if horizontal else [False])
     ]
-    return tuple(View(h, v, zoom) for zoom in (1.0, 0.92, 0.85) for h, v in flips)[:count]
+    return tuple(View(h, v, zoom) for zoom in (1.0, 0.92, 0.85, 0.79) for h, v in flips)[:count]
 
 
 @dataclass(frozen=True)

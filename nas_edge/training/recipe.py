@@ -31,6 +31,8 @@ class Recipe:
 
     Attributes:
         epochs: passes over the training images; with phases, theirs count.
+        freeze_epochs: first epochs in which only the classifier learns: a new head's large gradients do not spoil
+            weights that were trained before.
         teacher_epochs: first epochs that train the largest architecture alone, so that it can teach.
         batch_size: images a step, over all processes.
         accumulate: parts that a batch is worked through in, one after another, where memory is short; batch norms see
@@ -56,6 +58,7 @@ class Recipe:
 
     epochs: int = 30
     teacher_epochs: int = 4
+    freeze_epochs: int = 0
     batch_size: int = 64
     accumulate: int = 1
     learning_rate: float = 1e-3
@@ -87,6 +90,8 @@ class Recipe:
         if not 0 <= self.teacher_weight <= 1:
             raise ConfigError(f"recipe: teacher_weight must be within 0..1, not {self.teacher_weight}")
 
+        if self.freeze_epochs < 0:
+            raise ConfigError(f"recipe: freeze_epochs must be 0 or more, not {self.freeze_epochs}")
         if len({phase.name for phase in self.phases}) != len(self.phases):
             raise ConfigError("recipe: phases must have different names")
 

@@ -89,6 +89,7 @@ class Run:
         self.labels = torch.from_numpy(np.array(split.labels))
         self.steps_per_epoch = len(self.images) // recipe.batch_size
         self.parameters = [p for p in net.parameters() if p.requires_grad]
+        self.frozen = [p for n, p in net.named_parameters() if not n.startswith("classifier.")]
         # Kernel matrices start as identities and norms as ones: decay would pull both away from that.
         named = [(n, p) for n, p in net.named_parameters() if p.requires_grad]
         decayed = [p for n, p in named if p.ndim > 1 and not n.endswith("_matrix")]
@@ -138,6 +139,9 @@ class Run:
         if not math.isfinite(loss):
             self.optimiser.zero_grad()
             raise Diverged(loss, at.step)
+        if at.epoch < recipe.freeze_epochs:
+            for parameter in self.frozen:
+                parameter.grad = None  # the optimiser passes it over
         if recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
         self.optimiser.step()

@@ -54,7 +54,7 @@ def test_a_bundle_has_all_that_a_search_needs(trained: Path) -> None:
     assert (bundle.name, bundle.classes) == ("colours", ("apple", "brick", "cloud"))
     measured = read_accuracy(trained / ACCURACY, bundle.space)
     assert len(measured) == SUBNETS
-    assert measured.views[0] == 6  # no vertical mirroring in the default recipe: two flips, three zooms
+    assert measured.views[0] == 8  # no vertical mirroring in the default recipe: two flips, four zooms
     assert len(measured.with_role("holdout")) == 9
     assert 0 <= bundle.accuracy_predictor().predict(bundle.space.largest()[None])[0] <= 1.2
     figures = bundle.header["figures"]

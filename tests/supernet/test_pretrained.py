@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from nas_edge.errors import TrainingError, UnknownNameError
+from nas_edge.errors import FormatError, TrainingError, UnknownNameError
 from nas_edge.spaces import SearchSpace, preset
 from nas_edge.supernet.pretrained import (
     EFFICIENTNET_LITE0,
     load_lite0_state,
     load_pretrained,
+    load_pretrained_file,
     pretrained,
     sort_channels,
 )
@@ -79,3 +80,46 @@ def test_another_space_is_refused() -> None:
 def test_an_unknown_start_is_named() -> None:
     with pytest.raises(UnknownNameError, match="did you mean efficientnet-lite0"):
         pretrained("efficientnet-lite")
+
+
+def timm_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same weights as timm's `tf_efficientnet_lite0` calls them, written out block by block."""
+    stages = [["0"], ["1", "2"], ["3", "4"], ["5", "6", "7"], ["8", "9", "10"], ["11", "12", "13", "14"], ["15"]]
+    place = {number: (s, b) for s, numbers in enumerate(stages) for b, number in enumerate(numbers)}
+    outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    wide = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
+    wide |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
+    first = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    renamed = {}
+    for key, tensor in state.items():
+        module, _, leaf = key.rpartition(".")
+        if module in outer:
+            renamed[f"{outer[module]}.{leaf}"] = tensor
+            continue
+        _, number, part = module.split(".")
+        stage, block = place[number]
+        renamed[f"blocks.{stage}.{block}.{(wide if stage else first)[part]}.{leaf}"] = tensor
+    return renamed
+
+
+@pytest.mark.parametrize("timm", [False, True])
+def test_a_file_starts_as_the_package_does(state, tmp_path, timm: bool) -> None:
+    torch.save(timm_names(state) if timm else state, tmp_path / "lite0.pth")
+    nets = [Supernet(preset("lite0"), 6) for _ in range(2)]
+    load_pretrained(nets[0], EFFICIENTNET_LITE0)
+    load_pretrained_file(nets[1], tmp_path / "lite0.pth")
+    own, other = (net.state_dict() for net in nets)
+    for name, tensor in own.items():
+        if not name.startswith("classifier."):
+            assert torch.equal(tensor, other[name]), name
+
+
+def test_a_file_of_other_weights_is_told(state, tmp_path) -> None:
+    torch.save({"layer1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
+    with pytest.raises(FormatError, match="is it EfficientNet-Lite0"):
+        load_pretrained_file(Supernet(preset("lite0"), 6), tmp_path / "resnet.pth")
+    torch.save(timm_names(state) | {"blocks.1.0.se.conv_reduce.weight": torch.zeros(1)}, tmp_path / "b0.pth")
+    with pytest.raises(FormatError, match=r"has .blocks\.1\.0\.se\.conv_reduce\.weight., which EfficientNet-Lite0 has not"):
+        load_pretrained_file(Supernet(preset("lite0"), 6), tmp_path / "b0.pth")
+    with pytest.raises(TrainingError, match="starts space 'lite0', not 'mcu'"):
+        load_pretrained_file(Supernet(preset("mcu"), 6), tmp_path / "b0.pth")

@@ -18,6 +18,7 @@ def test_the_interval_is_wilsons_as_scipy_computes_it(right: int, n: int) -> Non
 def test_views_mirror_only_as_training_does() -> None:
     assert fixed_views(1, True, True) == (View(),)
     assert not any(view.vertical for view in fixed_views(8, True, False))
+    assert len(set(fixed_views(8, True, False))) == 8
     assert len(set(fixed_views(8, True, True))) == 8
 
 

@@ -13,6 +13,7 @@ from nas_edge.data import Dataset, Preprocess
 from nas_edge.data.augment import Augmentation
 from nas_edge.errors import FormatError, TrainingError
 from nas_edge.spaces import Template
+from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.evaluate import Evaluator
 from nas_edge.training.loop import CHECKPOINT, HISTORY
 from nas_edge.training.recipe import Recipe
@@ -106,3 +107,16 @@ def test_a_moved_end_keeps_the_learning_rate_continuous() -> None:
     moved = horizon.moved(300, 400)
     assert learning_rate(1.0, 300, 10, moved) == pytest.approx(before)
     assert learning_rate(1.0, 400, 10, moved) == pytest.approx(0.0)
+
+
+def test_while_weights_are_frozen_only_the_classifier_learns(
+    dataset: Dataset, striped_template: Template, tmp_path: Path
+) -> None:
+    torch.manual_seed(RECIPE.seed)
+    before = Supernet(striped_template, 2).state_dict()
+    frozen, _ = train_supernet(run(dataset, tmp_path / "a", striped_template, replace(RECIPE, freeze_epochs=3)))
+    for name, parameter in frozen.named_parameters():
+        same = torch.equal(parameter, before[name].half().float())
+        assert same != name.startswith("classifier."), name
+    thawed, _ = train_supernet(run(dataset, tmp_path / "b", striped_template, replace(RECIPE, freeze_epochs=2)))
+    assert not torch.equal(thawed.first_conv.conv.weight, frozen.first_conv.conv.weight)
