@@ -23,12 +23,20 @@ from nas_edge.memory import Layer, LayerKind, scratch_bytes
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One call of a kernel: a layer, its inputs, and whether the output takes the first input's place."""
+    """One call of a kernel.
+
+    Attributes:
+        item: the layer.
+        inputs: quantisation of its inputs.
+        values: their codes.
+        overlap: where in the output's memory the first input begins, in bytes; None where they lie apart.
+
+    """
 
     item: Int8Layer
     inputs: tuple[Tensor, ...]
     values: tuple[NDArray[np.int8], ...]
-    in_place: bool
+    overlap: int | None = None
 
     @property
     def expected(self) -> NDArray[np.int8] | NDArray[np.int32]:
@@ -60,7 +68,8 @@ def _layer(kind: LayerKind, rng: np.random.Generator) -> Layer:
     if kind is LayerKind.LINEAR:
         return Layer("l", kind, 1, 1, int(rng.integers(1, 70)), out)
     if kind is LayerKind.POINTWISE:
-        return Layer("p", kind, height, width, int(rng.integers(1, 70)), out)
+        near = out + int(rng.integers(-4, 5))  # so that codes of one group of pixels reach into those of the next
+        return Layer("p", kind, height, width, max(1, near) if rng.random() < 0.5 else int(rng.integers(1, 70)), out)
     return Layer(kind.value, kind, height, width, channels, channels)
 
 
@@ -77,14 +86,12 @@ def case_of(layer: Layer, rng: np.random.Generator) -> Case:
         other = Tensor(*taken.shape, 0.02 * float(rng.uniform(0.1, 4)), _zero(rng))
         ends = [(one.scale, one.zero_point) for one in (taken, other, given)]
         item = Int8Layer(layer, given, addition=addition(*ends, *bounds))
-        return Case(item, (taken, other), values, bool(rng.random() < 0.5))
+        return Case(item, (taken, other), values, 0 if rng.random() < 0.5 else None)
     if kind is LayerKind.POOL:
         pixels = layer.height * layer.width
         factors, left = multipliers(np.array([rng.uniform(0.3, 3) / pixels]))
         bias = np.array([-pixels * taken.zero_point], np.int32)
-        return Case(
-            Int8Layer(layer, given, None, Requantise(bias, factors, left, zero, *bounds)), (taken,), values, False
-        )
+        return Case(Int8Layer(layer, given, None, Requantise(bias, factors, left, zero, *bounds)), (taken,), values)
     depth = layer.kernel_height * layer.kernel_width * (1 if kind is LayerKind.DEPTHWISE else layer.in_channels)
     rows = rng.integers(-127, 128, (layer.out_channels, depth)).astype(np.int8)
     if rng.random() < 0.3:
@@ -101,9 +108,16 @@ def case_of(layer: Layer, rng: np.random.Generator) -> Case:
     factors, left = multipliers(scales)
     to = Requantise(bias, factors, left, zero, *bounds)
     item = Int8Layer(layer, given, _shaped(layer, rows), to)
-    fits = kind is LayerKind.DEPTHWISE and given.height <= taken.height and given.width <= taken.width
-    fits |= kind is LayerKind.POINTWISE and layer.out_channels <= layer.in_channels
-    return Case(item, (taken,), values, fits and bool(rng.random() < 0.5))
+    return Case(item, (taken,), values, _overlap(layer, taken, given) if rng.random() < 0.7 else None)
+
+
+def _overlap(layer: Layer, taken: Tensor, given: Tensor) -> int | None:
+    """Where the input may lie in the output's memory: at its beginning, or at its end where a layer widens."""
+    if layer.kind is LayerKind.DEPTHWISE:
+        return 0 if given.height <= taken.height and given.width <= taken.width else None
+    if layer.kind is LayerKind.POINTWISE:
+        return max(0, given.bytes - taken.bytes)
+    return None
 
 
 def _shaped(layer: Layer, rows: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -212,14 +226,14 @@ def _case(i: int, case: Case) -> Iterator[str]:
         to = item.requantise
         numbers = f"{to.left}, {to.zero}, {to.low}, {to.high}"
         yield f"static const nas_requantise to_{i} = {{bias_{i}, multiplier_{i}, {numbers}}};\n"
-    size = max(expected.nbytes, case.values[0].size if case.in_place else 0)
+    size = max(expected.nbytes, 0 if case.overlap is None else case.overlap + case.values[0].size)
     yield f"static int8_t y_{i}[{size} + 2 * GUARD] __attribute__((aligned(4)));\n"
     yield f"static int8_t scratch_{i}[{scratch} + 2 * GUARD] __attribute__((aligned(4)));\n"
     yield f"static __attribute__((noinline)) int8_t case_{i}(void)\n{{\n    int8_t *y = y_{i} + GUARD;\n"
-    yield f"    const int8_t *x = {'y' if case.in_place else f'x0_{i}'};\n"
+    yield f"    const int8_t *x = {f'x0_{i}' if case.overlap is None else f'y + {case.overlap}'};\n"
     yield f"    prepare(y_{i}, {size});\n    prepare(scratch_{i}, {scratch});\n"
-    if case.in_place:
-        yield f"    memcpy(y, x0_{i}, {case.values[0].size});\n"
+    if case.overlap is not None:
+        yield f"    memcpy(y + {case.overlap}, x0_{i}, {case.values[0].size});\n"
     yield "    (void)x;\n" + _call(i, case)
     yield f"    if (!whole(y_{i}, {size}) || !whole(scratch_{i}, {scratch}))\n        return 2;\n"
     yield f"    return memcmp(y, expected_{i}, {expected.nbytes}) != 0;\n}}\n"

@@ -47,7 +47,7 @@ def described(cases: list[Case], results: list[int]) -> list[str]:
     assert len(results) == len(cases)
     words = {1: "wrong", 2: "guard overwritten"}
     return [
-        f"{words[r]}: in place {case.in_place}, {case.item.layer}, {case.item.requantise}"
+        f"{words[r]}: overlap {case.overlap}, {case.item.layer}, {case.item.requantise}"
         for r, case in zip(results, cases, strict=True)
         if r
     ]
@@ -61,17 +61,17 @@ def test_plain_kernels_give_the_references_bits_and_break_no_rule_of_c(compiler:
 
 
 def test_a_wrong_kernel_would_be_found(tmp_path: Path) -> None:
-    cases = random_cases(2, 6)
+    cases = random_cases(2, 30)
     write_program(tmp_path, cases)
-    for kernel, replaced in (("nas_elementwise.c", ("bias = to->bias[0]", "bias = to->bias[0] + 999")),):
-        text = (tmp_path / kernel).read_text(encoding="utf-8")
-        assert replaced[0] in text
-        (tmp_path / kernel).write_text(text.replace(*replaced), encoding="utf-8")
+    path = tmp_path / "nas_elementwise.c"
+    text = path.read_text(encoding="utf-8")
+    assert "bias = to->bias[0]" in text
+    path.write_text(text.replace("bias = to->bias[0]", "bias = to->bias[0] + 999"), encoding="utf-8")
     done = run_tool("gcc", ["-std=c99", *sorted(p.name for p in tmp_path.glob("*.c")), "-o", "program"], tmp_path)
     assert done.returncode == 0, done.stderr
     ran = subprocess.run([tmp_path / "program"], capture_output=True, text=True, check=True, timeout=60)
-    kinds = [case.item.layer.kind for case, r in zip(cases, ran.stdout.split(), strict=True) if r != "0"]
-    assert kinds == [LayerKind.POOL]
+    kinds = {case.item.layer.kind for case, r in zip(cases, ran.stdout.split(), strict=True) if r != "0"}
+    assert kinds == {LayerKind.POOL}
 
 
 def emulated(test):

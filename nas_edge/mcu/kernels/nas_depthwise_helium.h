@@ -3,13 +3,14 @@
 
 #define NAS_LARGEST_KERNEL 7
 
+/* Nine weights stay in registers or on the stack; more would take a kilobyte of stack and are read again each time. */
 typedef struct {
-    int32_t of[NAS_LARGEST_KERNEL * NAS_LARGEST_KERNEL];
+    int32_t of[9];
 } nas_taps;
 
 NAS_INLINE void nas_load_taps(const nas_channel *channel, int32_t kernel, nas_taps *taps)
 {
-    for (int32_t i = 0; i < kernel * kernel; i++)
+    for (int32_t i = 0; kernel == 3 && i < 9; i++)
         taps->of[i] = channel->weights[i];
 }
 
@@ -39,7 +40,8 @@ NAS_INLINE void nas_plane_row(const nas_channel *channel, const nas_taps *taps, 
             for (int32_t j = 0; j < kernel; j++) {
                 const int32x4_t seen = stride == 1 ? vldrhq_z_s32(from + j, inside)
                                                    : vldrhq_gather_shifted_offset_z_s32(from + j, apart, inside);
-                sums = vmlaq_n_s32(sums, seen, taps->of[i * kernel + j]);
+                const int32_t place = i * kernel + j;
+                sums = vmlaq_n_s32(sums, seen, kernel == 3 ? taps->of[place] : channel->weights[place]);
             }
         }
         vstrbq_scatter_offset_p_s32(y, places, nas_codes(sums, multipliers, &bounds), inside);
