@@ -119,7 +119,7 @@ def test_a_file_of_other_weights_is_told(state, tmp_path) -> None:
     with pytest.raises(FormatError, match="is it EfficientNet-Lite0"):
         load_pretrained_file(Supernet(preset("lite0"), 6), tmp_path / "resnet.pth")
     torch.save(timm_names(state) | {"blocks.1.0.se.conv_reduce.weight": torch.zeros(1)}, tmp_path / "b0.pth")
-    with pytest.raises(FormatError, match=r"has .blocks\.1\.0\.se\.conv_reduce\.weight., which EfficientNet-Lite0 has not"):
+    with pytest.raises(FormatError, match=r"has .blocks\.1\.0\.se.*, which EfficientNet-Lite0 has not"):
         load_pretrained_file(Supernet(preset("lite0"), 6), tmp_path / "b0.pth")
     with pytest.raises(TrainingError, match="starts space 'lite0', not 'mcu'"):
         load_pretrained_file(Supernet(preset("mcu"), 6), tmp_path / "b0.pth")
