@@ -17,8 +17,8 @@ from nas_edge.pipeline.targets import Target
 from nas_edge.progress import Progress, silent
 
 if TYPE_CHECKING:
+    from nas_edge.mcu.counted import CountedNetwork
     from nas_edge.pipeline.running.directory import Run
-    from nas_edge.runtimes.mcu import CountedNetwork
 
 PROFILE = "profile.json"
 
@@ -46,8 +46,8 @@ def count_flow(
         DeviceError: QEMU or a compiler is missing. MeasurementError: the firmware faults, hangs or errs.
 
     """
+    from nas_edge.mcu.counted import count_network
     from nas_edge.mcu.timing import core_timing
-    from nas_edge.runtimes.mcu import count_network
 
     if run is not None and run.precision != "int8":
         raise ConfigError(
@@ -94,8 +94,8 @@ def predicted_instructions(run: Run, target: Target) -> float | None:
 def _agreement(model: bytes, counted: CountedNetwork) -> tuple[int, int]:
     """On how many images ONNX Runtime gives the firmware's class, of how many."""
     from nas_edge.mcu import reference
+    from nas_edge.mcu.counted import seeded_images
     from nas_edge.runtimes import get_runtime
-    from nas_edge.runtimes.mcu import seeded_images
 
     images = seeded_images(counted.graph)
     session = get_runtime("onnxruntime").prepare(model, "int8", 1)

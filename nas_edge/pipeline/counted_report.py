@@ -10,8 +10,8 @@ from nas_edge.origin import Origin
 from nas_edge.units import format_bytes, format_count, format_ms
 
 if TYPE_CHECKING:
+    from nas_edge.mcu.counted import CountedNetwork
     from nas_edge.mcu.timing import CoreTiming
-    from nas_edge.runtimes.mcu import CountedNetwork
 
 _SHOWN_LAYERS = 12
 

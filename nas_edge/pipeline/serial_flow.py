@@ -125,7 +125,7 @@ def serial_flow(
     """
     from nas_edge.devices.serial import open_serial
     from nas_edge.mcu import reference
-    from nas_edge.runtimes.mcu import read_onnx, seeded_images
+    from nas_edge.mcu.counted import read_onnx, seeded_images
     from nas_edge.runtimes.serial_board import SerialBoard
 
     graph, board = read_onnx(model), board_of(target)

@@ -9,12 +9,12 @@ import onnx
 import pytest
 
 from nas_edge.mcu.boards import load_board
+from nas_edge.mcu.counted import count_network
 from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.networks import bundle_dataset, bundle_preprocess, deployed_model, subnet_of_bundle
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.report import SearchReport
 from nas_edge.pipeline.searching.request import SearchRequest
-from nas_edge.runtimes.mcu import count_network
 from nas_edge.spaces.onnx_quantise import CANONICAL
 from tests.emulated import needs_emulator
 from tests.mcu.test_from_onnx import session_outputs

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from nas_edge.mcu.boards import load_board
+from nas_edge.mcu.counted import count_network
 from nas_edge.mcu.emulator import best_method
 from nas_edge.mcu.emulator.counting import Method
 from nas_edge.mcu.emulator.counts import total
 from nas_edge.mcu.emulator.layer_bench import count_layers, shape
 from nas_edge.memory import layers_of
 from nas_edge.pipeline.seeded import seeded_network
-from nas_edge.runtimes.mcu import count_network
 from nas_edge.spaces import Precision, SearchSpace
 from tests.emulated import needs_emulator
 

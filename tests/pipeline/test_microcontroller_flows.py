@@ -11,6 +11,7 @@ from nas_edge.cli.main import invoke
 from nas_edge.errors import ConfigError, DeviceError, ExportError
 from nas_edge.mcu.boards import board_names, load_board
 from nas_edge.mcu.codegen import generate, write_library
+from nas_edge.mcu.counted import read_onnx
 from nas_edge.mcu.emulator.line import emulated_line
 from nas_edge.mcu.firmware import SERIAL, build_firmware
 from nas_edge.pipeline.counted_report import CountedReport
@@ -20,7 +21,6 @@ from nas_edge.pipeline.serial_flow import SerialReport
 from nas_edge.pipeline.tables.finding import load_table_for
 from nas_edge.pipeline.tables.modelled import instruction_table
 from nas_edge.pipeline.targets import load_target
-from nas_edge.runtimes.mcu import read_onnx
 from nas_edge.spaces import SearchSpace
 from tests.emulated import needs_emulator
 

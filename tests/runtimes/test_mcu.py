@@ -7,9 +7,9 @@ import pytest
 
 from nas_edge.errors import ExportError, MeasurementError, SpaceError
 from nas_edge.mcu import reference
+from nas_edge.mcu.counted import read_onnx
 from nas_edge.pipeline.seeded import seeded_model
 from nas_edge.runtimes import get_runtime, runtime_names
-from nas_edge.runtimes.mcu import read_onnx
 from nas_edge.spaces import SearchSpace
 from tests.emulated import needs_emulator
 

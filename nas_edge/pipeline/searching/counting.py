@@ -19,7 +19,7 @@ from nas_edge.spaces import Population, Precision
 from nas_edge.units import format_bytes, format_count
 
 if TYPE_CHECKING:
-    from nas_edge.runtimes.mcu import CountedNetwork
+    from nas_edge.mcu.counted import CountedNetwork
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ def count_chosen(task: SearchTask, aims: tuple[Aim, ...], model: bytes, arch: Po
         ExportError: it does not fit. DeviceError, MeasurementError: it cannot be run.
 
     """
+    from nas_edge.mcu.counted import count_network
     from nas_edge.pipeline.microcontrollers import board_of
-    from nas_edge.runtimes.mcu import count_network
 
     limits = {constraint.metric: constraint.limit for constraint in task.constraints()}
     row = task.source.space.of_base(arch[None])

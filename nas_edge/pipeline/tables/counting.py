@@ -127,8 +127,8 @@ def _count_blocks(
 
 def _count_network(work: NetworkWork, board: Board, method: Method) -> Count:
     from nas_edge.mcu.boards import load_board
+    from nas_edge.mcu.counted import count_network
     from nas_edge.pipeline.seeded import seeded_network
-    from nas_edge.runtimes.mcu import count_network
 
     model = seeded_network(work.space.lower(work.arch, work.num_classes, work.precision))
     try:
