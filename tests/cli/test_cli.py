@@ -155,13 +155,13 @@ def test_other_commands_speak_json_as_well(stand: Path, capsys: pytest.CaptureFi
 
 def test_a_pipeline_that_fails_says_how_to_go_on(stand: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("p.yaml").write_text(
-        "format: 1\nsteps:\n  - search: {target: board, bundle: tiny, latency: 2ms}\n  - export: {format: tflite}\n"
+        "format: 1\nsteps:\n  - search: {target: board, bundle: tiny, latency: 2ms}\n  - export: {format: savedmodel}\n"
     )
     assert invoke(["run", "p.yaml", "--out", "out"]) == 2
     captured = capsys.readouterr()
     assert "1/2 search" in captured.out
     assert "nas-edge run p.yaml --resume out" in captured.err
-    assert "error: unknown export format 'tflite'" in captured.err
+    assert "error: unknown export format 'savedmodel'" in captured.err
 
 
 def test_no_command_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:

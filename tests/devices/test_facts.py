@@ -5,7 +5,7 @@ import pytest
 from nas_edge.devices import LocalDevice, cpu_slug
 from nas_edge.devices.facts import FINGERPRINT_FILES, STATE_FILES, parse_sections, read_local
 from nas_edge.devices.fingerprint import build_fingerprint
-from nas_edge.devices.state import build_state
+from nas_edge.devices.state import DeviceState, build_state
 
 CORE = """processor\t: {n}
 BogoMIPS\t: 108.00
@@ -119,6 +119,16 @@ def test_the_state_of_a_board():
     assert found.clock_mhz == (600.0, 600.002, 600.01)
     assert (found.power_mode, found.throttled) == ("MAXN", True)
     assert build_state({"vcgencmd get_throttled": "throttled=0x50000"}).throttled is False  # it was, it is not now
+
+
+@pytest.mark.parametrize(("least", "locked"), [("1377000000", True), ("114750000", False)])
+def test_a_jetson_tells_its_gpus_clock_and_whether_clocks_are_locked(least, locked):
+    gpu = "/sys/class/devfreq/17000000.gv11b"
+    files = {f"{gpu}/cur_freq": "1377000000", f"{gpu}/min_freq": least, f"{gpu}/max_freq": "1377000000"}
+    found = build_state(files | {"nvpmodel -q": "NV Power Mode: MODE_30W_ALL\n3"})
+    assert (found.gpu_clock_mhz, found.clocks_locked, found.power_mode) == (1377.0, locked, "MODE_30W_ALL")
+    assert DeviceState.from_json(found.to_json()) == found
+    assert "clocks_locked" not in build_state({}).to_json()
 
 
 def test_a_machine_that_tells_nothing_has_a_state_of_unknowns():

@@ -150,12 +150,17 @@ class ExportArguments(_OnRun):
 
     format: str = "onnx"
     precision: str | None = None
+    keep_float: int = Field(default=0, ge=0)
+    sensitivity: bool = False
+    calibrate: str | None = None
+    target: str | None = None
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Export into the run, where a later profile finds the file."""
-        from nas_edge.pipeline.export_flow import export_flow
+        from nas_edge.pipeline.export_flow import ExportWishes, export_flow
 
-        return export_flow(self.run_directory(named), self.format, self.precision, None, progress)
+        wishes = ExportWishes(self.keep_float, self.sensitivity, self.calibrate, self.target)
+        return export_flow(self.run_directory(named), self.format, self.precision, None, progress, wishes)
 
 
 class ProfileArguments(_OnRun):
@@ -199,6 +204,7 @@ class FinetuneArguments(_OnRun):
     data: str | None = None
     epochs: int = Field(default=5, ge=1)
     time_limit: Duration = None
+    qat: bool = False
     seed: int = Field(default=0, ge=0)
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
@@ -206,8 +212,8 @@ class FinetuneArguments(_OnRun):
         from nas_edge.pipeline.train_flow import finetune_flow
 
         return finetune_flow(
-            self.run_directory(named), data=self.data, epochs=self.epochs, time_limit_s=self.time_limit, seed=self.seed,
-            progress=progress,
+            self.run_directory(named), data=self.data, epochs=self.epochs, time_limit_s=self.time_limit, qat=self.qat,
+            seed=self.seed, progress=progress,
         )  # fmt: skip
 
 
