@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Sides = NDArray[np.int64]
 
-_FEWEST_NETWORKS, _FEWEST_SIDES = 15, 3
+_FEWEST_NETWORKS, _FEWEST_SIDES = 20, 3
 _WILD = 4.0  # deviations within a size
 _GREATEST = 0.1  # log effect of a size that is believed at all
 
