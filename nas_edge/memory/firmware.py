@@ -48,7 +48,7 @@ class FirmwareSize:
         kernel_bytes: flash of each optional kernel, in the order of `Kernel`.
         window_call_bytes, call_bytes: flash that `net.c` takes for each layer with a window, and for each other one.
         stack_bytes: deepest use of the stack.
-        static_bytes: variables beside the arena.
+        static_bytes: variables beside arena and outputs.
 
     """
 
@@ -64,9 +64,13 @@ class FirmwareSize:
         """Flash that `net.c` takes to call a layer's kernel."""
         return self.window_call_bytes if layer.kind in (LayerKind.CONV, LayerKind.DEPTHWISE) else self.call_bytes
 
-    def sram_bytes(self, arena_bytes: int) -> int:
+    def variable_bytes(self, num_classes: int) -> int:
+        """Static RAM beside the arena, a 32-bit logit for each class among it."""
+        return self.static_bytes + 4 * num_classes
+
+    def sram_bytes(self, arena_bytes: int, num_classes: int) -> int:
         """All RAM of a network's firmware, never too little."""
-        return arena_bytes + self.stack_bytes + self.static_bytes
+        return arena_bytes + self.stack_bytes + self.variable_bytes(num_classes)
 
     def flash_bytes(self, layers: Sequence[Layer]) -> int:
         """All flash of a network's firmware, never too little."""

@@ -93,7 +93,8 @@ class Chip:
         """Raise ExportError where a network does not fit: by how many bytes, and for which layer."""
         layers = layers_of(blocks)
         plan = plan_memory(layers)
-        sram, flash = self.firmware.sram_bytes(plan.arena_bytes), self.firmware.flash_bytes(layers)
+        sram = self.firmware.sram_bytes(plan.arena_bytes, blocks[-1].out_channels)
+        flash = self.firmware.flash_bytes(layers)
         if sram > self.sram_bytes:
             raise ExportError(
                 f"the network needs {format_bytes(sram)} of SRAM, {sram - self.sram_bytes:,} bytes more than the "
@@ -153,7 +154,8 @@ def write_c(
     ]
     facts, notes = [], [f"arena {format_bytes(plan.arena_bytes)}, weights {format_bytes(parameters)}"]
     if chip is not None:
-        sram, flash = chip.firmware.sram_bytes(plan.arena_bytes), chip.firmware.flash_bytes(layers)
+        sram = chip.firmware.sram_bytes(plan.arena_bytes, len(classes))
+        flash = chip.firmware.flash_bytes(layers)
         core = chip.firmware.core
         figures.append(Figure("SRAM", f"{sram:,} bytes", f"modelled upper limit: arena, stack, variables on {core}"))
         figures.append(Figure("flash", f"{flash:,} bytes", f"modelled upper limit: weights and code on {core}"))

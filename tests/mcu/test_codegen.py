@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas_edge.errors import DataError, ExportError, MeasurementError
+from nas_edge.mcu import reference
 from nas_edge.mcu.codegen import Pixels, build_for_host, generate, plan_graph, write_library
 from nas_edge.mcu.codegen.host import SANITIZERS, WARNINGS
 from nas_edge.mcu.codegen.naming import array_lines, comment, float_literal, string_literal
@@ -23,6 +24,7 @@ from tests.mcu.graphs import random_graph, random_images, subnet_graph
 
 PIXELS = Pixels((120.0, 110.0, 100.0), (60.0, 61.0, 62.0))
 LABELS = ["glass", 'a "quoted"', "back\\slash", "trigraph??/", "Glühbirne", "*/ end"]
+SLOW_LITE0 = pytest.param("lite0", 64, 24, marks=pytest.mark.slow)
 needs_arm = pytest.mark.skipif(bool(missing_tools(ARM_GCC)), reason="gcc-arm-none-eabi is not installed")
 
 
@@ -41,6 +43,18 @@ def test_equal_graphs_give_equal_texts_and_other_weights_give_others() -> None:
 def test_no_generated_line_holds_a_name_that_was_not_filled_in() -> None:
     for name, text in generate(subnet_graph(1), pixels=PIXELS, labels=LABELS).items():
         assert not re.findall(r"@[a-z_]+@", text), name
+
+
+@pytest.mark.parametrize(
+    ("space", "resolution", "seed"), [("mcu", 48, 21), ("mcu-tiny", 28, 22), ("mcu-tiny", 20, 23), SLOW_LITE0]
+)
+def test_layers_that_share_an_arena_give_what_the_reference_gives(
+    space: str, resolution: int, seed: int, tmp_path: Path
+) -> None:
+    graph = subnet_graph(seed, resolution=resolution, space=space)
+    images = random_images(graph, 3)
+    build = build_for_host(generate(graph), graph.input, graph.output, tmp_path)
+    np.testing.assert_array_equal(build.run(images), reference.run(graph, images))
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -24,59 +25,106 @@ def subnets(n: int, seed: int, space: SearchSpace = MCU) -> list[tuple[Layer, ..
     return [layers_of(space.lower(row, CLASSES)) for row in space.sample(n, np.random.default_rng(seed))]
 
 
+class Arena:
+    """Bytes that remember which tensor they belong to."""
+
+    def __init__(self, plan: MemoryPlan) -> None:
+        self.owner = np.full(plan.arena_bytes, -99)
+        self.size = plan.arena_bytes
+
+    def write(self, start: int, count: int, name: int) -> None:
+        assert 0 <= start <= start + count <= self.size
+        self.owner[start : start + count] = name
+
+    def check(self, start: int, count: int, name: int) -> None:
+        assert (self.owner[start : start + count] == name).all(), f"tensor {name} is overwritten before it is read"
+
+
+def groups_of(layer: Layer) -> Iterator[tuple[list[tuple[int, int]], int, int]]:
+    """Of a convolution's fours of pixels: ranges of bytes that are read, then begin and size of what is written."""
+    pixels, channels = layer.out_height * layer.out_width, layer.in_channels
+    for pixel in range(0, pixels, 4):
+        mine, read = range(pixel, min(pixel + 4, pixels)), []
+        for one in mine:
+            row, column = divmod(one, layer.out_width)
+            left = column * layer.stride - layer.pads[1]
+            begin, end = max(left, 0), min(left + layer.kernel_width, layer.width)
+            for y in range(
+                row * layer.stride - layer.pads[0], row * layer.stride - layer.pads[0] + layer.kernel_height
+            ):
+                if 0 <= y < layer.height and begin < end:
+                    read.append(((y * layer.width + begin) * channels, (end - begin) * channels))
+        yield read, pixel * layer.out_channels, len(mine) * layer.out_channels
+
+
 def run_symbolically(plan: MemoryPlan) -> None:
-    """Run a plan on an arena that remembers which tensor each byte belongs to.
-
-    Raises AssertionError where a layer finds another tensor's bytes in its input, or writes beyond the arena.
-    """
-    arena = np.full(plan.arena_bytes, -99)
-    sizes = [plan.layers[0].in_bytes, *(layer.out_bytes for layer in plan.layers)]
-
-    def span(tensor: int) -> slice:
-        start = plan.tensors[tensor + 1]
-        assert start is not None
-        return slice(start, start + sizes[tensor + 1])
-
-    def store(where: slice, name: int) -> None:
-        assert where.stop <= plan.arena_bytes
-        arena[where] = name
-
-    store(span(IMAGE), IMAGE)
+    """Run a plan as the kernels do. AssertionError where a layer finds other bytes than those it should read."""
+    arena = Arena(plan)
+    at = dict(enumerate(plan.tensors, IMAGE))
+    sizes = {IMAGE: plan.layers[0].in_bytes} | {i: layer.out_bytes for i, layer in enumerate(plan.layers)}
+    assert at[IMAGE] is not None
+    arena.write(at[IMAGE], sizes[IMAGE], IMAGE)
     for i, layer in enumerate(plan.layers):
-        scratch = plan.scratch[i]
-        if scratch is not None:
-            store(slice(scratch, scratch + scratch_bytes(layer)), -50)
-        for tensor in layer.inputs:  # scratch is written before and while the inputs are read
-            assert (arena[span(tensor)] == tensor).all(), f"{layer.name} finds its input overwritten"
-        if i + 1 == len(plan.layers):
-            assert plan.tensors[-1] is None
-            return
-        out = span(i)
-        if scratch is not None:
-            assert out.stop <= scratch or scratch + scratch_bytes(layer) <= out.start
+        scratch, source, out = plan.scratch[i], at[layer.inputs[0]], at[i]
+        assert source is not None
+        if scratch is not None:  # written before and while the inputs are read
+            arena.write(scratch, scratch_bytes(layer), -50)
         for tensor in layer.inputs:
-            source = span(tensor)
-            apart = out.stop <= source.start or source.stop <= out.start
-            in_place = out.start == source.start and layer.kind in (
-                LayerKind.ADD,
-                LayerKind.DEPTHWISE,
-                LayerKind.POINTWISE,
-            )
-            assert apart or in_place, f"{layer.name} writes over an input that it still reads"
-            if in_place and layer.kind is LayerKind.POINTWISE:
-                assert layer.out_channels <= layer.in_channels
-        store(out, i)
+            arena.check(at[tensor] or 0, sizes[tensor], tensor)
+        if i + 1 == len(plan.layers):
+            assert out is None
+            return
+        assert out is not None
+        if layer.kind in (LayerKind.CONV, LayerKind.POINTWISE):
+            for read, begin, count in groups_of(layer):
+                for start, length in read:
+                    arena.check(source + start, length, layer.inputs[0])
+                arena.write(out + begin, count, i)
+        else:
+            for tensor in layer.inputs:
+                start = at[tensor] or 0
+                apart = out + sizes[i] <= start or start + sizes[tensor] <= out
+                allowed = out == start and layer.kind in (LayerKind.ADD, LayerKind.DEPTHWISE)
+                assert apart or allowed, f"{layer.name} writes over an input that it still reads"
+            arena.write(out, sizes[i], i)
+        if scratch is not None:
+            arena.check(scratch, scratch_bytes(layer), -50)
 
 
 def test_random_subnets_run_in_their_arenas_without_losing_a_byte_that_is_read_later() -> None:
-    for layers in (*subnets(60, 1), *subnets(30, 1, TINY), *subnets(10, 1, SearchSpace.named("lite0"))):
+    small = SearchSpace.named("lite0").restrict(resolutions=[64])
+    for layers in (*subnets(25, 1, MCU.restrict(resolutions=[32, 48])), *subnets(25, 1, TINY), *subnets(3, 1, small)):
+        run_symbolically(plan_memory(layers))
+
+
+def test_channels_that_fill_no_word_and_odd_sizes_lose_no_byte_either() -> None:
+    rng = np.random.default_rng(9)
+    for _ in range(60):
+        side, source, width, out = (int(v) for v in rng.integers((5, 1, 1, 1), (14, 7, 14, 14)))
+        k, stride = int(rng.choice([3, 5])), int(rng.integers(1, 3))
+        first = Layer("conv", LayerKind.CONV, side, side, 3, source, 3, 3, 2, (1, 1, 1, 1))
+        small = first.out_height
+        layers = [first, Layer("expand", LayerKind.POINTWISE, small, small, source, width, inputs=(0,))]
+        pads = (k // 2,) * 4
+        layers.append(Layer("dw", LayerKind.DEPTHWISE, small, small, width, width, k, k, stride, pads, (1,)))
+        small = layers[-1].out_height
+        layers.append(Layer("project", LayerKind.POINTWISE, small, small, width, out, inputs=(2,)))
+        layers.append(Layer("head", LayerKind.POINTWISE, small, small, out, 2 * out + 1, inputs=(3,)))
+        layers.append(Layer("pool", LayerKind.POOL, small, small, 2 * out + 1, 2 * out + 1, inputs=(4,)))
+        layers.append(Layer("linear", LayerKind.LINEAR, 1, 1, 2 * out + 1, 5, inputs=(5,)))
         run_symbolically(plan_memory(layers))
 
 
 def test_random_subnets_need_no_more_than_what_lives_at_once() -> None:
     for layers in (*subnets(200, 2), *subnets(100, 2, TINY)):
         plan = plan_memory(layers)
-        assert plan.bound_bytes <= plan.arena_bytes <= 1.05 * plan.bound_bytes
+        assert plan.arena_bytes <= 1.05 * plan.bound_bytes
+        assert plan.arena_bytes == max(plan.live_bytes)
+
+
+def test_most_subnets_need_less_than_without_writing_over_what_has_been_read() -> None:
+    plans = [plan_memory(layers) for layers in subnets(200, 2)]
+    assert np.median([plan.arena_bytes / plan.bound_bytes for plan in plans]) < 0.9
 
 
 def test_layers_bear_the_names_and_the_order_of_the_exported_graph() -> None:
@@ -135,15 +183,13 @@ def graphs(draw: st.DrawFn) -> list[Layer]:
 @given(graphs())
 @settings(deadline=None)
 def test_any_graph_runs_in_its_arena_without_losing_a_byte_that_is_read_later(layers: list[Layer]) -> None:
-    plan = plan_memory(layers)
-    run_symbolically(plan)
-    assert plan.arena_bytes >= plan.bound_bytes
+    run_symbolically(plan_memory(layers))
 
 
 def test_the_peak_is_told_with_its_layer_and_shapes() -> None:
     layers = layers_of(MCU.lower(MCU.largest(), CLASSES))
     plan = plan_memory(layers)
-    pattern = r"layer b02\.expand \(pointwise, 48 x 48 x \d+ to 48 x 48 x \d+\) needs [\d.]+KB"
+    pattern = r"layer b02\.(?:expand|depthwise) \(\w+, 48 x 48 x \d+ to (?:24 x 24|48 x 48) x \d+\) needs [\d.]+KB"
     assert re.fullmatch(pattern, plan.describe_peak())
 
 

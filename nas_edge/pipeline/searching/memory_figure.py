@@ -78,7 +78,7 @@ def memory_figure(task: SearchTask, arch: Population) -> MemoryFigure | None:
     return MemoryFigure(
         arena_bytes=plan.arena_bytes,
         stack_bytes=firmware.stack_bytes,
-        variables_bytes=firmware.static_bytes,
+        variables_bytes=firmware.variable_bytes(source.num_classes),
         parameter_bytes=parameters,
         code_bytes=int(memory.flash_bytes(row)[0]) - parameters,
         peak=plan.describe_peak(),
