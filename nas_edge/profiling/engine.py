@@ -97,6 +97,8 @@ def measure_many(
 
     """
     protocol = protocol or Protocol.default()
+    if isinstance(runtime, BuildingRuntime):
+        protocol = protocol.for_processes()
     if not items:
         raise MeasurementError("there is nothing to measure")
     if len({item.name for item in items}) < len(items):

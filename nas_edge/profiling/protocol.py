@@ -124,6 +124,13 @@ class Protocol:
         tail = max(self.repeats, min(200, round(2 / (1 - wanted.quantile))))
         return replace(self, statistic=wanted, repeats=tail, max_repeats=max(self.max_repeats, tail))
 
+    def for_processes(self) -> Protocol:
+        """The same where every visit is a process of its own, which takes seconds to begin: fewer and longer visits."""
+        return replace(
+            self, min_rounds=min(self.min_rounds, 4), rounds=min(self.rounds, 6), max_rounds=min(self.max_rounds, 8),
+            repeats=max(self.repeats, 20), max_repeats=max(self.max_repeats, 100), min_span_s=0.0,
+        )  # fmt: skip
+
     def for_regime(self, regime: Regime | str) -> Protocol:
         """The same, hot or cold; a cold run needs no more warming up than loading its code."""
         wanted = Regime(regime)

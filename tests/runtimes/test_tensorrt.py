@@ -162,6 +162,14 @@ def test_a_sitting_measures_through_it(device, tmp_path):
     assert found.reference_kernel == ""
 
 
+def test_visits_are_few_and_long_for_each_is_a_process(device, tmp_path):
+    items = [WorkItem("a block", MODEL)]
+    found = measure_many(items, runtime_of(device, tmp_path, "10.3"), device, Protocol.thorough())["a block"]
+    assert 4 <= len(found.visits) <= 8
+    assert all(len(visit.samples_ms) >= 100 for visit in found.visits)
+    assert found.upper95_ms < 100
+
+
 def test_the_cold_regime_is_refused(device, tmp_path):
     session = runtime_of(device, tmp_path, "10.3").prepare(build_onnx((BLOCK,)).SerializeToString(), "fp32", 1)
     with pytest.raises(MeasurementError, match="the cold regime is not measured"):
