@@ -326,7 +326,8 @@ def _figures(
     elif latency.get("measured") is not None:
         figures.append(Figure("latency", format_ms(latency["measured"]), f"measured on {result['target']}, hot median"))
     elif latency.get("predicted") is not None:
-        figures.append(Figure("latency", format_ms(latency["predicted"]), f"{latency['origin']}, not verified"))
+        where = f"predicted from figures that are {latency['origin']}; not verified"
+        figures.append(Figure("latency", format_ms(latency["predicted"]), where))
     for name, unit in (("macs", "multiply-adds"), ("params", "parameters")):
         if name in result:
             figures.append(Figure(unit, format_count(result[name]), "computed"))
