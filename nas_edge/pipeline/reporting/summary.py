@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_edge.pipeline.reporting.facts import RunFacts, read_facts
-from nas_edge.units import format_count, format_duration, format_ms
+from nas_edge.units import format_bytes, format_count, format_duration, format_ms
 
 Row = tuple[str, str, str]
 
@@ -147,12 +147,30 @@ def _later(facts: RunFacts) -> list[Row]:
             ("accuracy, fine-tuned", _percent(tuned["after"]["accuracy"]), f"measured on the search split; {kept}")
         )
     profile = facts.later("profile.json")
-    if profile:
+    if "instructions" in profile:
+        rows += _counted(profile)
+    elif profile:
         runtime, runs = profile.get("runtime"), profile.get("runs")
         origin = f"measured: {runtime}, {profile.get('regime')}, {runs} runs"
         rows.append(
             (f"latency on {profile.get('target')}, profiled", format_ms(profile["latency_ms"]["median"]), origin)
         )
+    return rows
+
+
+def _counted(profile: Mapping[str, Any]) -> list[Row]:
+    """A profile of a microcontroller: no silicon was measured."""
+    target, memory = profile.get("target"), profile["memory"]
+    counted = f"measured-emulated: {profile.get('emulator')}; no silicon was measured"
+    rows: list[Row] = [
+        (f"instructions on {target}, profiled", f"{profile['instructions']['counted']:,.0f}", counted),
+        (f"SRAM on {target}", format_bytes(memory["static_ram_bytes"] + memory["stack_bytes"]), counted),
+        (f"flash on {target}", format_bytes(memory["flash_bytes"]), "of the linked firmware"),
+    ]
+    if (modelled := profile.get("latency_ms")) is not None:
+        bounds = f"{format_ms(modelled['low'])} to {format_ms(modelled['high'])}"
+        origin = f"modelled, {bounds}: {modelled['interval']}"
+        rows.append((f"latency on {target}", format_ms(modelled["modelled"]), origin))
     return rows
 
 

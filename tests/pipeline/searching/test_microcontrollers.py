@@ -44,6 +44,7 @@ def test_a_budget_of_instructions_that_nothing_meets_is_told_with_the_least(tmp_
         search_flow(request(tmp_path / "run", instructions=1000.0, verify=False))
 
 
+@pytest.mark.slow
 class TestCounted:
     pytestmark = needs_emulator
 
