@@ -11,7 +11,6 @@ from nas_edge.search.constraints import Constraint
 from nas_edge.search.metrics import Metric
 from nas_edge.search.problem import Problem
 from nas_edge.search.strategies.base import make_strategy
-from nas_edge.search.strategies.islands import suits_islands
 from nas_edge.spaces import Population, Space, TermCosts
 
 EVALUATIONS = 4000
@@ -51,8 +50,7 @@ def extreme(space: Space, name: str, metric: Metric, *, least: bool, seed: int =
     constraint = Constraint(name, "<=" if least else ">=", 1.0)
     problem = Problem(space, {name: metric}, (name,), ())
     sign = -1.0 if constraint.upper else 1.0
-    fitting = "islands" if suits_islands(problem) else "evolution"
-    strategy = make_strategy(fitting, problem, np.random.default_rng(seed))
+    strategy = make_strategy("evolution", problem, np.random.default_rng(seed))
     arch, figure = space.smallest() if least else space.largest(), np.nan
     rows, used = np.stack([space.smallest(), space.largest()]), 0
     while len(rows):

@@ -230,7 +230,7 @@ def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> 
         lifted, look = problem.without([constraint]), Archive()
         known = archive.rows[archive.best(CANDIDATES)]
         known = np.concatenate([known, problem.space.largest()[None]])
-        proposer = make_strategy(_fitting(lifted, None), lifted, np.random.default_rng([seed, i]))
+        proposer = make_strategy("evolution", lifted, np.random.default_rng([seed, i]))
         if _run(lifted, look, proposer, SLACK_EVALUATIONS, known).interrupted:
             break
         archive.add(look.rows, look.gains, problem.excess(look.rows))
