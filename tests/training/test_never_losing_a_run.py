@@ -185,25 +185,28 @@ torch.save(at.net.state_dict(), Path(sys.argv[1]) / "final.pt")
 """
 
 
+def saved_at(directory: Path) -> int:
+    path = directory / CHECKPOINT
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
 @pytest.mark.slow
 def test_kill_9_at_random_moments_and_the_weights_are_the_same(tmp_path: Path) -> None:
     root = str(Path(__file__).resolve().parent.parent.parent)
     command = [sys.executable, "-c", SCRIPT.format(root=root)]
-    begun = time.monotonic()
     subprocess.run([*command, str(tmp_path / "whole")], check=True)
-    lasts = time.monotonic() - begun
     rng = np.random.default_rng()
-    kills = 0
-    for _ in range(40):
-        process = subprocess.Popen([*command, str(tmp_path / "cut")])
-        try:
-            process.wait(lasts * float(rng.uniform(0.5, 0.9)))
-            break
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills += 1
+    kills, cut = 0, tmp_path / "cut"
+    for _ in range(4):  # each gets at least one epoch further: killed some time after it has saved
+        process = subprocess.Popen([*command, str(cut)])
+        before = saved_at(cut)
+        while process.poll() is None and saved_at(cut) == before:
+            time.sleep(0.002)
+        time.sleep(float(rng.uniform(0, 0.3)))
+        kills += process.poll() is None
+        process.kill()
+        process.wait()
     assert kills
-    subprocess.run([*command, str(tmp_path / "cut")], check=True)
-    whole, cut = (torch.load(tmp_path / name / "final.pt", weights_only=True) for name in ("whole", "cut"))
-    assert_same(whole, cut)
+    subprocess.run([*command, str(cut)], check=True)
+    whole, resumed = (torch.load(tmp_path / name / "final.pt", weights_only=True) for name in ("whole", "cut"))
+    assert_same(whole, resumed)
