@@ -140,3 +140,16 @@ def test_a_table_is_measured_and_goes_on_after_a_reboot(jetson, ssh_home, capsys
     assert "class: gpu" in header
     assert Path("latency_tables/my-jetson/tensorrt-fp32/blocks.csv").is_file()
     assert np.isfinite(found["wall_s"])
+
+
+@pytest.mark.slow
+def test_a_device_without_a_table_is_met_and_a_search_verified_on_it(jetson, capsys):
+    """Times are ONNX Runtime's on this machine, whatever the budget: that it ends, and says what it measured."""
+    command = ("search", "--target", "my-jetson", "--bundle", "tiny", "--latency", "20ms", "--evaluations", "500")
+    capsys.readouterr()
+    assert invoke([*command, "--out", "mine"]) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    assert "MEASURED" in said.splitlines()[0]
+    result = json.loads(Path("mine/result.json").read_text())
+    assert 0 < result["latency_ms"]["measured"] <= 20
+    assert "tensorrt" in said
