@@ -91,4 +91,4 @@ def test_each_backend_gives_the_references_bits(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("name", BOARDS)
 @pytest.mark.parametrize("seed", range(10, 15))
 def test_each_core_gives_the_references_bits_on_many_shapes(name: str, seed: int, tmp_path: Path) -> None:
-    assert not wrong_on_board(tmp_path, random_cases(seed, 240), name)
+    assert not wrong_on_board(tmp_path, random_cases(seed, 90), name)

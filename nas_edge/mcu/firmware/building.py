@@ -35,6 +35,7 @@ _LINK = (
     "--specs=nosys.specs",
     "-Wl,--gc-sections",
     "-Wl,--no-warn-rwx-segments",
+    "-lm",
 )
 _OVERFLOW = re.compile(r"region `(\w+)' overflowed by (\d+) bytes")
 
