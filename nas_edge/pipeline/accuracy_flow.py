@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nas_edge.training.evaluate import View
     from nas_edge.training.paired_fit import PairedReport
 
-PRECISIONS = ("int8",)
+PRECISIONS = ("int8", "fp16")
 _WORK = "work"
 
 
@@ -90,7 +90,7 @@ def measure_accuracy(
 
     Args:
         bundle: name or directory.
-        precision: "int8".
+        precision: "int8" or "fp16".
         subnets: how many.
         data: the images the bundle was trained on, where they have moved.
         seed: of the splits behind the noise ceiling.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nas_edge.training.evaluate import Evaluation
 
 SPLITS = ("search", "test")
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "fp16", "int8")
 _NAMED = ("smallest", "largest")
 
 

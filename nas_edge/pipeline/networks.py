@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_edge.errors import ExportError
-from nas_edge.pipeline.bundle import CALIBRATION, HEADER, Bundle, load_bundle
+from nas_edge.pipeline.bundle import HEADER, Bundle, load_bundle
 from nas_edge.pipeline.running.directory import Run
 from nas_edge.spaces import Population, Precision
 
@@ -57,7 +57,7 @@ def bundle_evaluator(bundle: Bundle, precision: Precision = Precision.FP32) -> E
     from nas_edge.data.calibration import read_calibration
     from nas_edge.training.evaluate import Evaluator
 
-    calibration, preprocess = read_calibration(bundle.path / CALIBRATION), bundle_preprocess(bundle)
+    calibration, preprocess = read_calibration(bundle.calibration), bundle_preprocess(bundle)
     if precision is not Precision.INT8:
         return Evaluator(calibration, preprocess)
     from nas_edge.runtimes.saturation import local_form
@@ -110,13 +110,20 @@ def deployed_model(net: StaticNet, bundle: Bundle, precision: str, form: QdqForm
 
     if precision == "fp32":
         return build_model(net, classes=bundle.classes)
+    if precision == "fp16":
+        import onnx
+
+        from nas_edge.spaces.onnx_half import half
+
+        model = half(onnx.load_from_string(build_model(net, classes=bundle.classes)))
+        return bytes(model.SerializeToString(deterministic=True))
     if precision == "int8":
         from nas_edge.training.answers import int8_model
 
         evaluator = bundle_evaluator(bundle)
         model = int8_model(net, evaluator.calibration_batches(net.resolution), form or evaluator.form)
         return bytes(model.SerializeToString(deterministic=True))
-    raise ExportError(f"networks are deployed in fp32 or int8, not {precision}")
+    raise ExportError(f"networks are deployed in fp32, fp16 or int8, not {precision}")
 
 
 def finetuned(path: Path) -> bool:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas_edge.spaces.onnx_blocks import build_onnx
+from nas_edge.spaces.onnx_half import half
 from nas_edge.spaces.onnx_quantise import CANONICAL, QdqForm, Ranges, quantise
 from nas_edge.spaces.onnx_ranges import observe
 from nas_edge.supernet.fold import fold
@@ -31,6 +32,11 @@ _OBSERVED_AT_ONCE = 8  # every activation of so many images is in memory
 def float_model(net: StaticNet) -> onnx.ModelProto:
     """The exported graph of a recalibrated network in evaluation mode: batch norms folded, dynamic batch."""
     return build_onnx(net.specs, fold(net), batch=None)
+
+
+def half_model(net: StaticNet) -> onnx.ModelProto:
+    """The same in float16; where ONNX Runtime has no kernel for it, its sums are rounded more rarely than a GPU's."""
+    return half(float_model(net))
 
 
 def ranges_of(net: StaticNet, calibration: Iterable[Tensor]) -> Ranges:

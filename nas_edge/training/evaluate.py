@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas_edge.data import Preprocess, Split
-from nas_edge.errors import TrainingError
 from nas_edge.spaces import Population, Precision
 from nas_edge.spaces.onnx_quantise import CANONICAL, QdqForm
 from nas_edge.supernet.recalibrate import recalibrate
 from nas_edge.supernet.static import StaticNet
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.answers import answers, float_model, int8_model
+from nas_edge.training.answers import answers, float_model, half_model, int8_model
 
 _BATCH = 64
 
@@ -137,15 +136,12 @@ class Evaluator:
         """Answers of a recalibrated network for every image of a split under every view, at `side` pixels.
 
         In int8 the ranges of activations are observed on the calibration images, as they are for an exported file.
-
-        Raises:
-            TrainingError: a precision that networks are not quantised to.
         """
         subnet.eval()
-        if precision not in (Precision.FP32, Precision.INT8):
-            raise TrainingError(f"accuracy is measured in fp32 or int8, not {precision.value}")
-        quantised = precision is Precision.INT8
-        model = int8_model(subnet, self.calibration_batches(side), self.form) if quantised else float_model(subnet)
+        if precision is Precision.INT8:
+            model = int8_model(subnet, self.calibration_batches(side), self.form)
+        else:
+            model = half_model(subnet) if precision is Precision.FP16 else float_model(subnet)
         labels = np.asarray(split.labels)
         predicted = np.stack([answers(model, self._load(split, side, view)) for view in views], axis=1)
         return Evaluation(predicted == labels[:, None], predicted[:, 0], labels)

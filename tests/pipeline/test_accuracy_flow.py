@@ -59,6 +59,12 @@ def test_int8_accuracy_is_measured_fitted_and_kept(bundle: Bundle) -> None:
     assert not (bundle.path / "work").exists()
 
 
+def test_half_precision_is_measured_as_well(bundle: Bundle) -> None:
+    report = measure_accuracy(str(bundle.path), "fp16", subnets=28)
+    assert report.precision == "fp16"
+    assert abs(report.fit.mean_change) < 0.05
+
+
 def test_the_correction_is_what_the_pairs_say(bundle: Bundle) -> None:
     report = measure_accuracy(str(bundle.path), subnets=30)
     plain, int8 = (load_bundle(bundle.path).accuracy_predictor(p) for p in ("fp32", "int8"))

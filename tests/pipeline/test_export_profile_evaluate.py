@@ -174,6 +174,12 @@ def test_accuracy_is_measured_on_the_search_split_with_its_interval(run: Path) -
     assert report.interval[0] <= report.accuracy <= report.interval[1]
 
 
+def test_accuracy_is_measured_in_half_precision(run: Path) -> None:
+    report = evaluate_flow(str(run), precision="fp16")
+    assert report.precision == "fp16"
+    assert report.accuracy == pytest.approx(evaluate_flow(str(run)).accuracy, abs=0.05)
+
+
 def test_architectures_of_a_bundle_are_evaluated_by_name_or_file(run: Path) -> None:
     smallest, largest = (evaluate_flow("tiny", arch) for arch in ("smallest", "largest"))
     assert smallest.macs < largest.macs
