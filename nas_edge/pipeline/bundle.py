@@ -5,6 +5,7 @@ Reading a bundle for a search touches no torch: the weights are loaded only wher
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +70,26 @@ class Bundle:
     def preprocess(self) -> dict[str, Any]:
         """Plain data of the `Preprocess` used in training."""
         return dict(self.header["preprocess"])
+
+    @cached_property
+    def calibration(self) -> Path:
+        """The archive of its calibration images: its own, or that of another bundle on the same images.
+
+        Raises:
+            FormatError: the other bundle's archive is not the one that this bundle was measured with.
+            UnknownNameError: there is no such bundle.
+
+        """
+        shared = self.header.get("calibration")
+        if shared is None:
+            return self.path / CALIBRATION
+        path = load_bundle(str(shared["bundle"])).path / CALIBRATION
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != shared["sha256"]:
+            raise FormatError(
+                f"{path}: is not the archive that bundle {self.name!r} was measured with; copy bundle"
+                f" {shared['bundle']!r} again"
+            )
+        return path
 
     @cached_property
     def space(self) -> SearchSpace:

@@ -168,13 +168,12 @@ def _proof_images(bundle: Bundle, preprocess: Preprocess, side: int) -> _ProofIm
 
     from nas_edge.data.calibration import read_calibration
     from nas_edge.export.quantise import UNLABELLED
-    from nas_edge.pipeline.bundle import CALIBRATION
     from nas_edge.pipeline.networks import bundle_dataset
 
     try:
         dataset = bundle_dataset(bundle, None)
     except DataError:  # moved, or never on this machine: a bundle is enough to export from
-        own = read_calibration(bundle.path / CALIBRATION)
+        own = read_calibration(bundle.calibration)
         return _ProofImages(own.images(preprocess, side), np.asarray(own.labels), "images it was trained on")
     splits = [dataset.splits[name] for name in _SPLITS]
     splits = [split.subset(range(min(len(split), _MOST_IMAGES))) for split in splits]
@@ -198,10 +197,9 @@ def _calibration(bundle: Bundle, spec: str | None, preprocess: Preprocess, side:
     """Images that ranges are observed on, uint8 [n, side, side, 3]. Raises DataError, FormatError."""
     from nas_edge.data import load_dataset
     from nas_edge.data.calibration import choose_calibration, read_calibration
-    from nas_edge.pipeline.bundle import CALIBRATION
 
     if spec is None:
-        return read_calibration(bundle.path / CALIBRATION).images(preprocess, side)
+        return read_calibration(bundle.calibration).images(preprocess, side)
     return choose_calibration(load_dataset(spec).train, 0).images(preprocess, side)
 
 

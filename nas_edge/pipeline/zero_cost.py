@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_edge.pipeline.bundle import CALIBRATION, Bundle
+from nas_edge.pipeline.bundle import Bundle
 from nas_edge.search.metrics import FunctionMetric, Metric
 from nas_edge.spaces import SearchSpace
 
@@ -75,6 +75,6 @@ def _pictures(bundle: Bundle, side: int, seed: int) -> tuple[NDArray[np.float32]
     from nas_edge.data.calibration import choose_calibration, read_calibration
     from nas_edge.pipeline.networks import bundle_preprocess
 
-    split = choose_calibration(read_calibration(bundle.path / CALIBRATION), seed, _IMAGES)
+    split = choose_calibration(read_calibration(bundle.calibration), seed, _IMAGES)
     preprocess = bundle_preprocess(bundle)
     return np.ascontiguousarray(preprocess.normalise(split.images(preprocess, side))), split.labels
