@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nas_edge.latency import LatencyPrediction, LatencyTable
     from nas_edge.profiling import Measurement
     from nas_edge.runtimes import Runtime
-    from nas_edge.runtimes.layers import LayerTime
+    from nas_edge.runtimes.layers import LayeredRuntime, LayerTime
 
 PROFILE = "profile.json"
 _SUFFIXES = (".onnx", ".tflite")
@@ -220,8 +220,9 @@ def profile_flow(
     table = _table(device, regime)
     quiet_ms = bench.quiet_reference_ms(table.header) if table else None
     try:
+        layered = _layered(bench.runtime) if per_layer else None
         measured = bench.measure({subject.name: model}, protocol, precision, progress, quiet_ms)[subject.name]
-        layers = _layers(bench.runtime, model, precision, device.threads) if per_layer else ()
+        layers = layered.layer_times(model, precision, device.threads) if layered else ()
         with_copies = getattr(bench.runtime, "with_copies_ms", None)
     finally:
         bench.close()
@@ -246,12 +247,13 @@ def model_of_file(path: Path) -> tuple[bytes, str]:
     return path.read_bytes(), path.name
 
 
-def _layers(runtime: Runtime, model: bytes, precision: str, threads: int) -> tuple[LayerTime, ...]:
+def _layered(runtime: Runtime) -> LayeredRuntime:
+    """The runtime as one that tells times of layers. Raises ConfigError where it does not."""
     from nas_edge.runtimes.layers import LayeredRuntime
 
     if not isinstance(runtime, LayeredRuntime):
         raise ConfigError(f"runtime {runtime.name!r} tells no times of layers there; leave out --per-layer")
-    return runtime.layer_times(model, precision, threads)
+    return runtime
 
 
 def model_of_run(run: Run, runtime: str) -> tuple[bytes, str]:

@@ -147,6 +147,17 @@ def test_an_exported_file_is_what_is_profiled(run: Path, bench: FakeBench) -> No
     assert not any(line.startswith("predicted") for line in alone.lines())
 
 
+def test_layers_are_told_or_it_is_said_before_measuring_that_they_are_not(run: Path) -> None:
+    model = export_flow(run).model
+    report = profile_flow(model, "local", effort="quick", per_layer=True)
+    assert {layer.kind for layer in report.layers} >= {"Conv"}
+    assert any(line.startswith("layers ") for line in report.lines())
+    json.dumps(report.to_json(), allow_nan=False)
+    pytest.importorskip("ai_edge_litert")
+    with pytest.raises(ConfigError, match="runtime 'litert' tells no times of layers there"):
+        profile_flow(model, "local", runtime="litert", per_layer=True)
+
+
 def test_what_is_neither_a_run_nor_a_model_is_told(stand: Path, bench: FakeBench) -> None:
     Path("notes.txt").write_text("no model")
     with pytest.raises(ConfigError, match=r"neither the directory of a run nor an ONNX or \.tflite file"):
