@@ -90,7 +90,8 @@ def count_table(
     networks = []
     for number, work in enumerate(plan.networks):
         progress(number, len(plan.networks), f"counting networks on {board.name}")
-        networks.append((work, _count_network(work, board, method)))
+        if (counted := _count_network(work, board, method)) is not None:
+            networks.append((work, counted))
     header = _header(spaces, board, method)
     directory = (out or Path(TABLES)) / board.name
     instructions = _table(header, blocks, [(work, count.instructions) for work, count in networks], INSTRUCTIONS)
@@ -125,16 +126,19 @@ def _count_blocks(
     return {block: total(counts[shape(layer)] for layer in found) for block, found in layers.items()}
 
 
-def _count_network(work: NetworkWork, board: Board, method: Method) -> Count:
+def _count_network(work: NetworkWork, board: Board, method: Method) -> Count | None:
+    """A whole network's count; None where it fits into no board of the core."""
     from nas_edge.mcu.boards import load_board
     from nas_edge.mcu.counted import count_network
     from nas_edge.pipeline.seeded import seeded_network
 
     model = seeded_network(work.space.lower(work.arch, work.num_classes, work.precision))
-    try:
-        return count_network(model, board, method=method).run.total
-    except ExportError:  # too large for the board: the same core with more memory counts the same
-        return count_network(model, load_board(board.blocks_on), method=method).run.total
+    for name in dict.fromkeys((board.name, board.blocks_on)):  # the same core with more memory counts the same
+        try:
+            return count_network(model, load_board(name), method=method).run.total
+        except ExportError:
+            continue
+    return None
 
 
 def _header(spaces: Sequence[tuple[SearchSpace, int]], board: Board, method: Method) -> TableHeader:
