@@ -97,10 +97,10 @@ _SIZES: Mapping[str, FirmwareSize] = MappingProxyType(
     {
         size.core: size
         for size in (
-            FirmwareSize("cortex-m4", 12_000, (3500, 3500, 3500, 300), 112, 72, 1024, 512),
-            FirmwareSize("cortex-m7", 12_000, (3500, 3500, 3500, 300), 112, 72, 1024, 512),
-            FirmwareSize("cortex-m33", 12_000, (3500, 3500, 3500, 300), 112, 72, 1024, 512),
-            FirmwareSize("cortex-m55", 14_000, (3500, 3500, 3500, 300), 112, 72, 1024, 512),
+            FirmwareSize("cortex-m4", 9600, (4568, 5084, 6428, 164), 116, 68, 832, 512),
+            FirmwareSize("cortex-m7", 9700, (4588, 5080, 6428, 164), 116, 68, 832, 512),
+            FirmwareSize("cortex-m33", 9400, (4424, 5016, 6360, 164), 116, 68, 832, 512),
+            FirmwareSize("cortex-m55", 7900, (2928, 3768, 5176, 168), 116, 68, 1536, 512),
         )
     }
 )
