@@ -379,6 +379,7 @@ def _report(task: SearchTask, path: Path, chosen: _Chosen, course: _Course) -> S
         rounds=course.rounds,
         front=course.front,
         interrupted=course.interrupted,
+        unreached=tuple(aim.name for aim in task.aims if not aim.target.reachable),
         notes=tuple(dict.fromkeys(course.notes)),
     )
 

@@ -140,6 +140,7 @@ class SearchReport:
         rounds: of measuring.
         front: of a Pareto search.
         interrupted: ended by Ctrl-C: the best so far.
+        unreached: targets of which nobody has said how they are reached.
         notes: anything a user must know (slack budgets, other runtimes, disturbed measurements).
 
     """
@@ -165,6 +166,7 @@ class SearchReport:
     rounds: int = 0
     front: tuple[FrontPoint, ...] = ()
     interrupted: bool = False
+    unreached: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -232,7 +234,8 @@ class SearchReport:
                 f"board: nas-edge profile {self.run} --serial PORT"
             )
         elif all(figure.measured is None for figure in self.latencies.values()):
-            lines.append(f"UNVERIFIED: predicted, not measured; to verify: {self.request.verifying_command()}")
+            command = self.request.verifying_command(self.unreached)
+            lines.append(f"UNVERIFIED: predicted, not measured; to verify: {command}")
         several = len(self.latencies) > 1
         if not several:
             lines.append(self._budget_line(self.latency, self._budgets()))

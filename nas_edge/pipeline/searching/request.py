@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +161,21 @@ class SearchRequest:
         own = any(value is not None for value in budgets) or bool(self.limits) or bool(self.pareto)
         return own or any(b.latency_ms is not None or b.energy_mj is not None for b in self.targets)
 
-    def verifying_command(self) -> str:
-        """The command line that does this search with verification."""
-        return shlex.join([*self.command(), "--verify"])
+    def verifying_command(self, unreached: Collection[str] = ()) -> str:
+        """The command line that does this search with verification.
+
+        Args:
+            unreached: targets of which nobody has said how they are reached: an address is asked for.
+
+        """
+        asked = [
+            replace(budget, host="USER@ADDRESS")
+            if budget.target in unreached and not (budget.host or budget.serial)
+            else budget
+            for budget in self.targets
+        ]
+        first, others = asked[0], tuple(asked[1:])
+        return shlex.join([*replace(self, host=first.host, others=others).command(), "--verify"])
 
     def command(self) -> list[str]:
         """The command line of this search, without whether it verifies."""

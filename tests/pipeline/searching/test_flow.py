@@ -33,7 +33,10 @@ def test_an_unverified_search_says_so_first_and_gives_the_verifying_command(stan
     report = find()
     first, second = report.lines()[:2]
     assert first.startswith("UNVERIFIED")
-    assert "nas-edge search --target board --latency 2ms --bundle tiny --evaluations 2000 --verify" in first
+    assert (
+        "nas-edge search --target board --latency 2ms --host USER@ADDRESS --bundle tiny --evaluations 2000 --verify"
+        in first
+    )
     assert second.startswith("budget 2.00 ms  predicted")
     assert "MEASURED" not in " ".join(report.lines())
     assert report.exit_code == 0
