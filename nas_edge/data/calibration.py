@@ -72,10 +72,11 @@ def _encoded(split: Split, position: int) -> tuple[str, bytes]:
         if len(data) <= _MAX_MEMBER_BYTES:
             return PurePosixPath(source.name(index)).suffix.lower(), data
     opened = source.open(index)
-    picture = (Image.fromarray(opened) if isinstance(opened, np.ndarray) else opened).convert("RGB")
+    picture = Image.fromarray(opened) if isinstance(opened, np.ndarray) else opened
+    picture = picture if picture.mode == "L" else picture.convert("RGB")
     buffer = io.BytesIO()
     if max(picture.size) <= 64:  # tiny images would lose too much
-        picture.save(buffer, "png")
+        picture.save(buffer, "png", optimize=True)
         return ".png", buffer.getvalue()
     picture.thumbnail((_LONG_SIDE, _LONG_SIDE))
     picture.save(buffer, "webp", quality=90)

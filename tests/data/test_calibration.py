@@ -53,3 +53,12 @@ def test_an_archive_of_something_else_is_refused(tmp_path: Path) -> None:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(FormatError, match="not a calibration archive"):
         read_calibration(tmp_path / "c.zip")
+
+
+def test_grey_pictures_stay_grey_and_small_in_the_archive(tmp_path):
+    dataset = load_dataset("fashion-mnist-mini")
+    chosen = choose_calibration(dataset.train, 0, 40)
+    write_calibration(chosen, dataset.classes, tmp_path / "c.zip")
+    assert (tmp_path / "c.zip").stat().st_size < 40 * 800
+    again = read_calibration(tmp_path / "c.zip")
+    assert np.array_equal(again.images(Preprocess(), 28), chosen.images(Preprocess(), 28))
