@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nas_edge.errors import ExportError, ParityError, UnknownNameError
 from nas_edge.memory import layers_of, plan_memory
 from nas_edge.memory.firmware import FirmwareSize
+from nas_edge.memory.regions import regions_for
 from nas_edge.pipeline.microcontrollers import firmware_of, memory_limits
 from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.units import format_bytes
@@ -71,6 +72,7 @@ class Chip:
         target: its name.
         firmware: what comes on top of the network there.
         sram_bytes, flash_bytes: that firmware may take.
+        regions: bytes of each memory by name, as the target has them.
 
     """
 
@@ -78,6 +80,7 @@ class Chip:
     firmware: FirmwareSize
     sram_bytes: int
     flash_bytes: int
+    regions: Mapping[str, int]
 
     @classmethod
     def of(cls, name: str) -> Chip | None:
@@ -87,7 +90,15 @@ class Chip:
         except UnknownNameError:
             return None
         firmware, limits = firmware_of(target), memory_limits(target)
-        return None if firmware is None else cls(target.name, firmware, limits["sram"], limits["flash"])
+        if firmware is None:
+            return None
+        regions = {**target.memory, **limits}
+        return cls(target.name, firmware, limits["sram"], limits["flash"], regions)
+
+    def homes(self, arena_bytes: int, num_classes: int) -> tuple[str, ...]:
+        """Regions of RAM that can hold an arena, in the target's order."""
+        others = self.firmware.sram_bytes(0, num_classes)
+        return regions_for(arena_bytes, others, self.regions)
 
     def refuse_too_large(self, blocks: Sequence[BlockSpec]) -> None:
         """Raise ExportError where a network does not fit: by how many bytes, and for which layer."""
@@ -95,7 +106,8 @@ class Chip:
         plan = plan_memory(layers)
         sram = self.firmware.sram_bytes(plan.arena_bytes, blocks[-1].out_channels)
         flash = self.firmware.flash_bytes(layers)
-        if sram > self.sram_bytes:
+        # Another region may hold the arena: NET_ARENA_SECTION of the generated code chooses it.
+        if not self.homes(plan.arena_bytes, blocks[-1].out_channels):
             raise ExportError(
                 f"the network needs {format_bytes(sram)} of SRAM, {sram - self.sram_bytes:,} bytes more than the "
                 f"{format_bytes(self.sram_bytes)} of {self.target}: {plan.describe_peak()}; search with "
@@ -160,6 +172,8 @@ def write_c(
         figures.append(Figure("SRAM", f"{sram:,} bytes", f"modelled upper limit: arena, stack, variables on {core}"))
         figures.append(Figure("flash", f"{flash:,} bytes", f"modelled upper limit: weights and code on {core}"))
         facts.append(f"| RAM with stack and variables, {core}: at most | {sram:,} bytes |")
+        homes = ", ".join(f"`{name}`" for name in chip.homes(plan.arena_bytes, len(classes)))
+        facts.append(f"| memories of {chip.target} that hold the arena | {homes} |")
         facts.append(f"| flash with code, {core}: at most | {flash:,} bytes |")
         notes.append(
             f"on {chip.target} at most {format_bytes(sram)} of {format_bytes(chip.sram_bytes)} SRAM (stack up to "

@@ -13,6 +13,7 @@ import pytest
 from nas_edge.errors import BudgetError, ConfigError, ExportError, SpaceError, UnknownNameError
 from nas_edge.memory import layers_of, plan_memory
 from nas_edge.pipeline.bundle import load_bundle, predictor_file
+from nas_edge.pipeline.export_c import Chip
 from nas_edge.pipeline.export_flow import export_flow
 from nas_edge.pipeline.export_report import ExportReport
 from nas_edge.pipeline.microcontrollers import board_of, firmware_of, memory_limits
@@ -188,6 +189,17 @@ def test_a_network_that_does_not_fit_is_told_by_how_many_bytes_and_for_which_lay
     limited(chip, f"limits: {{flash: {report.memory.flash_bytes - 500}B}}")
     with pytest.raises(ExportError, match=r"500 bytes more than the .* of chip; most is taken by layer b"):
         export_flow(report.run, "c")
+
+
+def test_another_region_may_hold_the_arena(chip: Path) -> None:
+    report = find(sram_bytes=20 * 1024)
+    assert report.memory is not None
+    arena = report.memory.arena_bytes
+    limited(chip, f"memory: {{sram: {arena}B, dtcm: {arena}B, flash: 1MB}}")
+    found = Chip.of("chip")
+    assert found is not None
+    assert found.homes(arena, 3) == ("dtcm",)
+    found.refuse_too_large(SearchSpace(SMALL).lower(SearchSpace(SMALL).from_json(report.arch), 3))
 
 
 def test_c_is_exported_in_int8_alone(chip: Path) -> None:
