@@ -154,8 +154,9 @@ class TableHeader:
 
     @property
     def directory_name(self) -> str:
-        """Name of the table's directory below its target: see `directory_name`."""
-        return directory_name(self.runtime, self.precision.value, self.threads, self.regime)
+        """Name of the table's directory below its target: see `directory_name`; cycles lie beside instructions."""
+        usual = directory_name(self.runtime, self.precision.value, self.threads, self.regime)
+        return f"{usual}-{self.unit}" if self.unit == CYCLES else usual
 
     def quiet_reference_ms(self, machine: str, kernel: str) -> float | None:
         """Quiet value of the reference kernel for a later sitting: None on another machine, or under another kernel."""
