@@ -15,7 +15,7 @@ from nas_edge.runtimes.registry import get_runtime
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PRECISIONS = ("fp32", "fp16", "int8")
-_LIKE = ("runtime", "precision", "threads", "power_mode", "memory", "limits", "table", "notes")
+_LIKE = ("runtime", "precision", "threads", "power_mode", "board", "flash", "memory", "limits", "table", "notes")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ def add_target(name: str, wishes: Wishes, *, overwrite: bool = False) -> Target:
         "kind": device.kind, "address": device.address, "directory": wishes.directory, "python": wishes.python,
     }  # fmt: skip
     kept = like.to_dict()
+    if like.microcontroller:
+        kept["board"] = like.board or like.name
     data = {
         "format": 1,
         "description": wishes.description

@@ -35,7 +35,8 @@ def at_device(target: Target, host: str | None, serial: str | None) -> Target:
         from nas_edge.devices.ssh import parse_address
 
         parse_address(host)
-    address = target.device.model_copy(update={"kind": "ssh" if host else "adb", "address": host or serial})
+    wired = "serial" if target.microcontroller else "adb"
+    address = target.device.model_copy(update={"kind": "ssh" if host else wired, "address": host or serial})
     name = address_slug(address.address) if target.device.kind == "local" else target.name
     return target.model_copy(update={"device": address, "name": name})
 

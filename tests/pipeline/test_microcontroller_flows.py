@@ -160,3 +160,12 @@ def test_the_doctor_says_how_to_install_what_is_missing(
     monkeypatch.setenv("PATH", "/nowhere")
     assert invoke(["targets", "doctor", "mps2-an505"]) == 1
     assert "apt-get install --no-install-recommends qemu-system-arm" in capsys.readouterr().out
+
+
+def test_a_board_of_ones_own_is_added_with_its_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert invoke(["targets", "add", "mine", "--like", "stm32f405", "--serial", "/dev/ttyACM0"]) == 0
+    target = load_target("mine")
+    assert (target.device.kind, target.device.address) == ("serial", "/dev/ttyACM0")
+    assert target.board == "stm32f405"
+    assert load_table_for(target).table.header.unit == "ms"
