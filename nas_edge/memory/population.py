@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,23 +125,8 @@ class PopulationMemory:
 
     @classmethod
     def of(cls, space: SearchSpace, num_classes: int, firmware: FirmwareSize) -> PopulationMemory:
-        """Price a space. Raises ExportError where it has blocks that no int8 kernel computes."""
-        terms, genes = space.base.terms(num_classes, Precision.INT8), len(space.base.genes)
-
-        def flash_bytes(block: BlockSpec) -> int:
-            # Every network has one stem: what does not depend on the network is counted with it.
-            fixed = firmware.code_bytes if block.kind is Kind.STEM else 0
-            calls = sum(firmware.call_bytes_of(layer) for layer in layers_of((block,)))
-            return block_parameter_bytes(block) + calls + fixed
-
-        return cls(
-            ArenaCosts.of(terms, genes),
-            TermCosts.of(terms, genes, block_parameter_bytes),
-            TermCosts.of(terms, genes, flash_bytes),
-            TermCosts.of(terms, genes, block_kernels, combine=_union),
-            firmware,
-            num_classes,
-        )
+        """Price a space, once. Raises ExportError where it has blocks that no int8 kernel computes."""
+        return _priced(space.base, num_classes, firmware)
 
     def arena_bytes(self, population: Population) -> Bytes:
         """Of activations and scratch, to the byte: float64 [n] of int8 [n, genes]."""
@@ -156,11 +142,39 @@ class PopulationMemory:
 
     def flash_bytes(self, population: Population) -> Bytes:
         """Parameters and code, never too little: float64 [n]."""
-        sets = self.kernels.values.astype(np.uint8)[self.kernels.index.locate(population)]
-        carried = np.bitwise_or.reduce(sets, axis=1)
-        sizes = np.array([self.firmware.bytes_of(kernels) for kernels in range(256)], np.float64)
-        total: Bytes = self.flash.sum(population) + sizes[carried]
+        carried = self._kernel_sets[self.kernels.index.locate(population)]
+        total: Bytes = self.flash.sum(population) + self._set_bytes[np.bitwise_or.reduce(carried, axis=1)]
         return total
+
+    @cached_property
+    def _kernel_sets(self) -> NDArray[np.uint8]:
+        """Of every entry, uint8."""
+        return self.kernels.values.astype(np.uint8)
+
+    @cached_property
+    def _set_bytes(self) -> Bytes:
+        """Flash of every set of optional kernels, float64 [256]."""
+        return np.array([self.firmware.bytes_of(kernels) for kernels in range(256)], np.float64)
+
+
+@lru_cache(maxsize=8)  # a search asks for the same space several times
+def _priced(space: SearchSpace, num_classes: int, firmware: FirmwareSize) -> PopulationMemory:
+    terms, genes = space.terms(num_classes, Precision.INT8), len(space.genes)
+
+    def flash_bytes(block: BlockSpec) -> int:
+        # Every network has one stem: what does not depend on the network is counted with it.
+        fixed = firmware.code_bytes if block.kind is Kind.STEM else 0
+        calls = sum(firmware.call_bytes_of(layer) for layer in layers_of((block,)))
+        return block_parameter_bytes(block) + calls + fixed
+
+    return PopulationMemory(
+        ArenaCosts.of(terms, genes),
+        TermCosts.of(terms, genes, block_parameter_bytes),
+        TermCosts.of(terms, genes, flash_bytes),
+        TermCosts.of(terms, genes, block_kernels, combine=_union),
+        firmware,
+        num_classes,
+    )
 
 
 def _union(kernels: Sequence[float]) -> float:
