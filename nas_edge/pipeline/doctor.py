@@ -84,7 +84,8 @@ def doctor(name: str, host: str | None = None, serial: str | None = None) -> Doc
     if asked.microcontroller and not host:
         from nas_edge.pipeline.doctor_microcontroller import microcontroller_checks
 
-        return DoctorReport(asked.name, tuple(microcontroller_checks(asked, serial or "")))
+        own = asked.device.address if asked.device.kind == "serial" else ""
+        return DoctorReport(asked.name, tuple(microcontroller_checks(asked, serial or own)))
     target = at_device(asked, host, serial)
     checks = [Check("target", WORKS, f"{target.path}: {target.runtime}, {target.precision}, {target.threads} threads")]
     if target.device.kind not in REACHABLE:
