@@ -72,8 +72,13 @@ def search(
     ] = False,
     macs: Annotated[str | None, typer.Option(help="Greatest number of multiply-adds, like 60M.")] = None,
     params: Annotated[str | None, typer.Option(help="Greatest number of parameters, like 2M.")] = None,
-    sram: Annotated[str | None, typer.Option(help="Greatest activation memory of a layer, like 96KB.")] = None,
-    flash: Annotated[str | None, typer.Option(help="Greatest size of the weights, like 512KB.")] = None,
+    sram: Annotated[
+        str | None, typer.Option(help="Greatest RAM, like 96KB; on a microcontroller with stack; default: the chip's.")
+    ] = None,
+    flash: Annotated[
+        str | None,
+        typer.Option(help="Greatest flash, like 512KB; on a microcontroller with code; default: the chip's."),
+    ] = None,
     instructions: Annotated[str | None, typer.Option(help="Greatest number of instructions, like 20M.")] = None,
     min_accuracy: Annotated[
         str | None, typer.Option(help="Least accuracy, like 92%: the fastest such network is found.")
