@@ -11,6 +11,7 @@ from nas_edge.search.constraints import Constraint
 from nas_edge.search.metrics import Metric
 from nas_edge.search.problem import Problem
 from nas_edge.search.strategies.base import make_strategy
+from nas_edge.search.strategies.fitting import fitting_strategy
 from nas_edge.spaces import Population, Space, TermCosts
 
 EVALUATIONS = 4000
@@ -50,7 +51,7 @@ def extreme(space: Space, name: str, metric: Metric, *, least: bool, seed: int =
     constraint = Constraint(name, "<=" if least else ">=", 1.0)
     problem = Problem(space, {name: metric}, (name,), ())
     sign = -1.0 if constraint.upper else 1.0
-    strategy = make_strategy("evolution", problem, np.random.default_rng(seed))
+    strategy = make_strategy(fitting_strategy(problem), problem, np.random.default_rng(seed))
     arch, figure = space.smallest() if least else space.largest(), np.nan
     rows, used = np.stack([space.smallest(), space.largest()]), 0
     while len(rows):

@@ -21,7 +21,7 @@ from nas_edge.search.pareto import knee, non_dominated, pareto_front
 from nas_edge.search.problem import Problem
 from nas_edge.search.result import SearchResult, Slack
 from nas_edge.search.strategies.base import Strategy, make_strategy
-from nas_edge.search.strategies.islands import suits_islands
+from nas_edge.search.strategies.fitting import fitting_strategy
 from nas_edge.spaces import Population
 from nas_edge.spaces.base import Space
 
@@ -55,8 +55,7 @@ def search(
         constraints: any number.
         objective: the metric to be made best: greatest or least, as the metric says. Several for a Pareto front.
         strategy: a registered strategy, or "auto": every architecture of a space that has at most `evaluations`
-            of them; else islands where the problem shows what they need, evolution where not; NSGA-II for several
-            objectives.
+            of them; else what fits the problem (`fitting_strategy`).
         options: of the strategy: its dataclass, or a mapping.
         evaluations: most architectures whose objectives are computed (a doubtful slack takes up to 4,000 more).
         seed: of all randomness; the same seed gives the same result.
@@ -116,10 +115,8 @@ def search(
 
 
 def _fitting(problem: Problem, options: Mapping[str, Any] | object | None) -> str:
-    """The strategy for a problem; options without a strategy's name are evolution's."""
-    if len(problem.objectives) > 1:
-        return "nsga2"
-    return "islands" if not options and suits_islands(problem) else "evolution"
+    """The strategy for a problem; options without a strategy's name are evolution's, or NSGA-II's."""
+    return "evolution" if options and len(problem.objectives) == 1 else fitting_strategy(problem)
 
 
 @dataclass(frozen=True)
@@ -230,7 +227,7 @@ def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> 
         lifted, look = problem.without([constraint]), Archive()
         known = archive.rows[archive.best(CANDIDATES)]
         known = np.concatenate([known, problem.space.largest()[None]])
-        proposer = make_strategy("evolution", lifted, np.random.default_rng([seed, i]))
+        proposer = make_strategy(fitting_strategy(lifted), lifted, np.random.default_rng([seed, i]))
         if _run(lifted, look, proposer, SLACK_EVALUATIONS, known).interrupted:
             break
         archive.add(look.rows, look.gains, problem.excess(look.rows))

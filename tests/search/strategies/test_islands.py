@@ -7,7 +7,16 @@ import pytest
 
 from nas_edge.accuracy import FeatureLayout
 from nas_edge.errors import QuantityError, SpaceError
-from nas_edge.search import AdditiveMetric, Constraint, FunctionMetric, Monotone, Problem, make_strategy, search
+from nas_edge.search import (
+    AdditiveMetric,
+    Constraint,
+    FunctionMetric,
+    Monotone,
+    Problem,
+    extreme,
+    make_strategy,
+    search,
+)
 from nas_edge.search.separable import Slots, slot_costs
 from nas_edge.search.strategies.islands import IslandOptions, suits_islands
 from nas_edge.search.strategies.knapsack import Knapsacks
@@ -87,6 +96,14 @@ def test_it_beats_random_search_and_is_what_a_search_uses_by_itself():
     }
     assert found["auto"].strategy == "islands"
     assert found["auto"].figures["accuracy"] > found["random"].figures["accuracy"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_floor_that_a_search_reaches_is_not_refused(seed):
+    space = SearchSpace.named("ofa-mbv3-w1.2").restrict(resolutions=(160, 192, 224))
+    score = bent_score(space, seed)
+    reached = search(space, {"accuracy": score}, [], seed=1).figures["accuracy"]
+    assert extreme(space, "accuracy", score, least=False).figure >= reached - 1e-9
 
 
 def test_it_begins_anew_for_as_many_rounds_as_asked_for():

@@ -1,0 +1,20 @@
+"""The strategy for a problem, by what the problem shows of itself."""
+
+from __future__ import annotations
+
+from nas_edge.search.problem import Problem
+from nas_edge.search.strategies.islands import suits_islands
+from nas_edge.search.strategies.lagrangian import suits_lagrangian
+
+
+def fitting_strategy(problem: Problem) -> str:
+    """The name of the best strategy for a problem: each of the first three needs to see more than the next.
+
+    Sums over blocks throughout are a matter of prices, a derivative makes children good guesses; where neither is
+    there, evolution needs figures only.
+    """
+    if len(problem.objectives) > 1:
+        return "nsga2"
+    if suits_lagrangian(problem):
+        return "lagrangian"
+    return "islands" if suits_islands(problem) else "evolution"
