@@ -128,7 +128,7 @@ def test_the_jetson_answers_right_after_installation(
     assert invoke(["search", "--target", "jetson", "--latency", "20ms", "--bundle", "tiny"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("UNVERIFIED")
-    assert "nas-edge search --target jetson --latency 20ms --bundle tiny --verify" in lines[0]
+    assert "nas-edge search --target jetson --latency 20ms --host USER@ADDRESS --bundle tiny --verify" in lines[0]
     text = "\n".join(lines)
     assert "model 100%" in text
     assert "networks are exported for tensorrt" in text
