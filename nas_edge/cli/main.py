@@ -10,7 +10,20 @@ from collections.abc import Sequence
 import typer
 
 from nas_edge import __version__
-from nas_edge.cli import compare, evaluate, export, finetune, profile, report, run, search, table, targets, train
+from nas_edge.cli import (
+    compare,
+    evaluate,
+    export,
+    finetune,
+    profile,
+    report,
+    run,
+    search,
+    table,
+    targets,
+    train,
+    zoo,
+)
 from nas_edge.errors import NasEdgeError
 
 INTERRUPTED = 130
@@ -28,6 +41,7 @@ for _command in (train, finetune, evaluate, search, export, profile, compare, re
     _command.register(app)
 app.add_typer(table.app, name="table")
 app.add_typer(targets.app, name="targets")
+app.add_typer(zoo.app, name="zoo")
 
 
 def _show_version(asked: bool) -> None:
