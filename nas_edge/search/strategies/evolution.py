@@ -3,8 +3,9 @@
 The loop is that of Once-for-All's finder (Cai et al., 2020): parents by rank, uniform crossover, mutation, the best
 survive. Four things are added. Networks of one resolution compete with each other first (see `herd`). Children over a
 limit are pulled back towards a parent that meets it, before anything is spent on them. Nothing is evaluated twice. And
-after a while the neighbours of the best survivors are evaluated (each gene and each depth changed alone); since
-networks are nearly additive, the sums of their gains and costs say which changes are worth trying together.
+after a while the neighbours of the best survivors are evaluated (each block and each depth changed alone); since
+networks are nearly additive, their gains say which changes are worth trying together: as small knapsacks where the
+limits are sums over blocks (see `swaps`), as pairs and triples of changes where they are not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from nas_edge.search.problem import Problem
 from nas_edge.search.strategies.base import register_strategy
 from nas_edge.search.strategies.herd import Herd
 from nas_edge.search.strategies.moves import combined_moves, row_keys, single_moves
+from nas_edge.search.strategies.swaps import BlockSwaps, Swaps
 from nas_edge.spaces import Population
 
 Float = NDArray[np.float64]
@@ -40,7 +42,7 @@ class EvolutionOptions:
         polish_every: generations between two rounds of combined moves; 0 for never.
         polish_from: share of the evaluations after which polishing begins.
         polished: survivors polished in a round.
-        combinations: pairs, and as many triples, of moves tried for each of them.
+        combinations: pairs, and as many triples, of moves tried for each of them; or knapsacks, of both numbers.
         niches: pairs of width and resolution that survive side by side at first; ever fewer do.
         niche_share: of the evaluations, after which one niche is left.
 
@@ -76,6 +78,7 @@ class _Polish:
     gains: Float
     neighbours: Population
     parent: NDArray[np.intp]
+    swaps: list[Swaps]
 
 
 @register_strategy("evolution", EvolutionOptions)
@@ -94,6 +97,7 @@ class Evolution:
         self._polish: _Polish | None = None
         self._combine: Population | None = None
         self._polished: set[int] = set()
+        self._swaps = BlockSwaps(problem) if BlockSwaps.suit(problem) else None
 
     def ask(self, limit: int) -> Population:
         """The next generation, or neighbours and combined moves of survivors."""
@@ -199,9 +203,14 @@ class Evolution:
         if not chosen:
             return herd.rows[:0]
         rows = herd.rows[chosen]
-        neighbours, parent = single_moves(self._space, rows)
+        swaps = [self._swaps.around(row) for row in rows] if self._swaps is not None else []
+        if swaps:
+            neighbours = np.concatenate([each.rows for each in swaps])
+            parent = np.repeat(np.arange(len(rows)), [len(each.rows) for each in swaps])
+        else:
+            neighbours, parent = single_moves(self._space, rows)
         fresh = self._fresh(neighbours, limit)
-        polish = _Polish(rows, herd.gain[chosen], neighbours, parent)
+        polish = _Polish(rows, herd.gain[chosen], neighbours, parent, swaps)
         if not len(fresh):
             return self._fresh(self._combinations(polish), limit)
         self._polish = polish
@@ -217,5 +226,9 @@ class Evolution:
             gains = self._seen_gain[place[mine]] - polish.gains[p]
             costs = excess[mine] - at_start[p]
             moves = polish.neighbours[mine]
-            found.append(combined_moves(row, moves, gains, costs, at_start[p], self._options.combinations))
+            count = self._options.combinations
+            if self._swaps is not None and known[polish.parent == p].all():
+                found.append(self._swaps.solutions(polish.swaps[p], gains, 2 * count, self._rng))
+            else:
+                found.append(combined_moves(row, moves, gains, costs, at_start[p], count))
         return self._space.repair(np.concatenate(found))
