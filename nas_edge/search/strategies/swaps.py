@@ -137,7 +137,7 @@ class BlockSwaps:
         return values
 
     def solutions(self, swaps: Swaps, gains: Float, n: int, rng: np.random.Generator) -> Population:
-        """What knapsacks over these gains choose, the first as it is, the others with noise and bonuses: int8 [n, g]."""
+        """What knapsacks over these gains [m] choose, the first without noise and bonuses: int8 [up to n, genes]."""
         slots = self._slots
         exact = self.values(swaps, gains)
         spread = np.full(n, max(float(exact[slots.distinct].std()), 1e-30), np.float32)
