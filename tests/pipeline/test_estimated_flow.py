@@ -64,5 +64,5 @@ def test_a_target_without_its_accelerator_is_told(folder: Path, tmp_path: Path) 
     path.write_text(
         "format: 1\ndescription: mine\nruntime: ethos-u\naccelerator: {config: a, system: b, memories: c}\n"
     )
-    with pytest.raises(ConfigError, match="lacks the key .memory."):
+    with pytest.raises(ConfigError, match=r"lacks the key .memory."):
         load_target(str(path))

@@ -115,7 +115,7 @@ def read_layers(path: Path, resolution: int | None = None) -> tuple[list[Layer],
 def _load(path: Path) -> Any:
     try:
         import onnx
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+        from google.protobuf.message import DecodeError
     except ImportError as error:
         raise MissingExtraError("onnx", "onnx", "reading an ONNX file") from error
     try:
