@@ -22,6 +22,7 @@ from nas_edge.search.problem import Problem
 from nas_edge.search.result import SearchResult, Slack
 from nas_edge.search.strategies.base import Strategy, make_strategy
 from nas_edge.search.strategies.fitting import fitting_strategy
+from nas_edge.search.strategies.moves import single_moves
 from nas_edge.spaces import Population
 from nas_edge.spaces.base import Space
 
@@ -223,8 +224,10 @@ def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> 
             value = problem.values(constraint.metric, archive.rows[best][None])
             found.append(Slack(constraint, float(value[0])))
             continue
-        # Nothing better was met beyond the limit, but the search did not look there: look.
+        # Nothing better was met beyond the limit, but the search did not look there. Mostly a step is enough.
         lifted, look = problem.without([constraint]), Archive()
+        if _better_by_a_step(problem, lifted, archive.rows[best], archive.gain[best], constraint):
+            continue
         known = archive.rows[archive.best(CANDIDATES)]
         known = np.concatenate([known, problem.space.largest()[None]])
         proposer = make_strategy(fitting_strategy(lifted), lifted, np.random.default_rng([seed, i]))
@@ -236,6 +239,14 @@ def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> 
         if constraint.excess(value)[0] <= 0:
             found.append(Slack(constraint, float(value[0])))
     return tuple(found)
+
+
+def _better_by_a_step(problem: Problem, lifted: Problem, best: Population, gain: float, constraint: Constraint) -> bool:
+    """Whether one change of a network (int8 [genes]) makes it better beyond a limit, and within all others."""
+    around, _ = single_moves(problem.space, best[None])
+    beyond = constraint.excess(problem.values(constraint.metric, around)) > 0
+    around = around[beyond & (lifted.violation(around) <= 0)]
+    return len(around) > 0 and bool(lifted.gains(around)[:, 0].max() > gain)
 
 
 def _answer(problem: Problem, archive: Archive) -> tuple[Population, str, Population]:

@@ -13,7 +13,7 @@ begins anew for as long as `rounds` says. It searches a trained supernet through
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from nas_edge.search.metrics import Gradient
 from nas_edge.search.problem import Problem
 from nas_edge.search.separable import Slots, slot_costs
 from nas_edge.search.strategies.base import register_strategy
-from nas_edge.search.strategies.knapsack import Knapsacks
+from nas_edge.search.strategies.knapsack import CHUNK, Knapsacks
 from nas_edge.search.strategies.limits import slot_limit
 from nas_edge.search.strategies.visited import Visited
 from nas_edge.spaces import Population
@@ -38,6 +38,7 @@ ATTEMPTS = 4  # generations of nothing but known architectures before random one
 FEWEST = 8  # children of an island in a generation, where few evaluations are allowed
 SHORTEST = 20  # generations that the evaluations should suffice for
 FORCED = np.float32(1e3)  # value of a block that must be there
+STOCK = 2**17  # normal figures that noise is cut from
 REPEATED = -1e9  # value of an option that a place does not have
 
 
@@ -49,6 +50,7 @@ class IslandOptions:
         islands: at the start.
         starts: random architectures of each, around which the first models are made.
         children: architectures of a generation, on all islands together.
+        crowd: most children of one island in a generation.
         survivors: of each island.
         first_halving: generations before the worse half of the islands is given up.
         halve_every: generations between two halvings.
@@ -64,14 +66,15 @@ class IslandOptions:
 
     """
 
-    islands: int = 128
+    islands: int = 256
     starts: int = 4
     children: int = 2000
-    survivors: int = 6
+    crowd: int = 60
+    survivors: int = 4
     first_halving: int = 3
     halve_every: int = 2
     last: int = 4
-    generations: int = 16
+    generations: int = 18
     crossed: float = 0.3
     averaged: float = 0.6
     moved: float = 0.05
@@ -84,7 +87,8 @@ class IslandOptions:
 
     def __post_init__(self) -> None:
         names = (
-            "islands", "starts", "children", "survivors", "first_halving", "halve_every", "last", "generations",
+            "islands", "starts", "children", "crowd", "survivors", "first_halving", "halve_every", "last",
+            "generations",
         )  # fmt: skip
         for name in names:
             if getattr(self, name) < 1:
@@ -106,7 +110,10 @@ class _Survivors:
         rows: int8 [n, genes].
         gain, violation: float64 [n]; -inf and inf where a row is but a start that was not evaluated.
         island: [n], ascending.
+        outer: [n], which width and resolution.
+        has: [slots, n], the option at each place; -1 where it is empty.
         models: float32 [options, slots, n], what each option brings by the linear model around the row.
+        spread: float32 [n], standard deviation of that.
 
     """
 
@@ -114,12 +121,31 @@ class _Survivors:
     gain: Float
     violation: Float
     island: Index
+    outer: Index
+    has: Index
     models: Float32
+    spread: Float32
 
     def islands(self) -> tuple[Index, Index]:
         """Start and size of each island."""
         _, start, size = np.unique(self.island, return_index=True, return_counts=True)
         return start, size
+
+    def take(self, chosen: Index) -> _Survivors:
+        """Some of them."""
+        return _Survivors(
+            self.rows[chosen], self.gain[chosen], self.violation[chosen], self.island[chosen], self.outer[chosen],
+            self.has[:, chosen], np.take(self.models, chosen, axis=2), self.spread[chosen],
+        )  # fmt: skip
+
+    def and_then(self, others: _Survivors) -> _Survivors:
+        """These and others behind them."""
+        return _Survivors(
+            *(
+                np.concatenate([getattr(self, name), getattr(others, name)], axis=0 if name == "rows" else -1)
+                for name in (field.name for field in fields(self))
+            )
+        )
 
 
 def suits_islands(problem: Problem) -> bool:
@@ -159,8 +185,9 @@ class Islands:
             raise SpaceError(f"strategy 'islands' cannot search this: {lacking}; use --strategy evolution")
         self._space, self._options, self._rng = problem.space, options, rng
         self._slots = Slots.of(problem.space)
-        self._knapsacks = Knapsacks(problem.space.layout)
-        self._limits = tuple(slot_limit(self._slots, c, problem.metrics[c.metric]) for c in problem.constraints)
+        limits = [slot_limit(self._slots, c, problem.metrics[c.metric]) for c in problem.constraints]
+        self._knapsacks = Knapsacks(problem.space.layout, len(self._slots.distinct), limits)
+        self._stock = rng.standard_normal(STOCK, np.float32)
         gradient = problem.metrics[problem.objectives[0]].gradient
         assert gradient is not None
         self._gradient: Gradient = gradient
@@ -168,7 +195,8 @@ class Islands:
         self._visited = Visited(problem.space, rng)
         self._children, self._islands = 0, 0
         self._round, self._generation = 0, 0
-        self._survivors = self._none()
+        nothing = np.zeros((0, len(problem.space.genes)), np.int8)
+        self._survivors = self._modelled(nothing, np.zeros(0), np.zeros(0), np.zeros(0, np.intp))
         self._asked, self._island = self._survivors.rows, self._survivors.island
 
     def ask(self, limit: int) -> Population:
@@ -183,7 +211,8 @@ class Islands:
                     return self._survivors.rows[:0]
                 self._begin()
             self._generation += 1
-            rows, island = self._offspring(min(self._children, limit))
+            count = min(self._children, limit, self._options.crowd * len(self._survivors.islands()[0]))
+            rows, island = self._offspring(count)
             new = self._visited.new(rows)[:limit]
             if len(new):
                 self._asked, self._island = rows[new], island[new]
@@ -206,47 +235,35 @@ class Islands:
             if since >= 0 and since % self._options.halve_every == 0:
                 self._halve()
 
-    def _none(self) -> _Survivors:
-        options, slots = self._slots.distinct.shape
-        rows = np.zeros((0, len(self._space.genes)), np.int8)
-        models = np.zeros((options, slots, 0), np.float32)
-        return _Survivors(rows, np.zeros(0), np.zeros(0), np.zeros(0, np.intp), models)
-
     def _begin(self) -> None:
         """Islands of random architectures at every width and resolution in turn, and one of the best so far."""
         self._round, self._generation = self._round + 1, 0
         known = self._survivors
-        best = order(known.gain, known.violation)[: self._options.survivors]
+        best = known.take(order(known.gain, known.violation)[: self._options.survivors])
         count = self._islands * self._options.starts
         rows = self._space.sample(count, self._rng)
         outer = self._slots.outer
         rows[:, : outer.shape[1]] = outer[self._rng.permutation(count) % len(outer)]
         island = np.repeat(np.arange(self._islands), self._options.starts)
-        self._survivors = _Survivors(
-            np.concatenate([rows, known.rows[best]]),
-            np.append(np.full(count, -np.inf), known.gain[best]),
-            np.append(np.full(count, np.inf), known.violation[best]),
-            np.append(island, np.full(len(best), self._islands)),
-            np.concatenate([self._models(rows), known.models[:, :, best]], axis=2),
-        )
+        starts = self._modelled(rows, np.full(count, -np.inf), np.full(count, np.inf), island)
+        self._survivors = starts.and_then(replace(best, island=np.full(len(best.rows), self._islands)))
 
     def _survive(self, rows: Population, gain: Float, violation: Float, island: Index) -> None:
         """Add these to the survivors and keep the best of each island."""
         old = self._survivors
-        gain, violation = np.append(old.gain, gain), np.append(old.violation, violation)
-        island = np.append(old.island, island)
-        best = np.lexsort((-gain, violation, island))
+        gains, violations = np.append(old.gain, gain), np.append(old.violation, violation)
+        islands = np.append(old.island, island)
+        best = np.lexsort((-gains, violations, islands))
         # What was but a start gives way as soon as anything is known.
-        best = best[np.isfinite(gain[best])]
-        _, start, size = np.unique(island[best], return_index=True, return_counts=True)
+        best = best[np.isfinite(gains[best])]
+        _, start, size = np.unique(islands[best], return_index=True, return_counts=True)
         place = np.arange(len(best)) - np.repeat(start, size)
         best = best[place < self._options.survivors]
         known = best < len(old.rows)
-        rows = np.concatenate([old.rows, rows])[best]
-        models = np.empty((*old.models.shape[:2], len(best)), np.float32)
-        models[:, :, known] = old.models[:, :, best[known]]
-        models[:, :, ~known] = self._models(rows[~known])
-        self._survivors = _Survivors(rows, gain[best], violation[best], island[best], models)
+        new = best[~known] - len(old.rows)
+        joined = old.take(best[known]).and_then(self._modelled(rows[new], gain[new], violation[new], island[new]))
+        # Back from "known, then new" to island after island.
+        self._survivors = joined.take(np.argsort(np.append(np.flatnonzero(known), np.flatnonzero(~known))))
 
     def _halve(self) -> None:
         """Give up the worse half of the islands."""
@@ -257,72 +274,92 @@ class Islands:
             return
         best = np.zeros(len(start), bool)
         best[order(known.gain[start], known.violation[start])[:kept]] = True
-        chosen = np.repeat(best, size)
-        self._survivors = _Survivors(
-            known.rows[chosen], known.gain[chosen], known.violation[chosen], known.island[chosen],
-            known.models[:, :, chosen],
-        )  # fmt: skip
+        self._survivors = known.take(np.flatnonzero(np.repeat(best, size)))
 
-    def _models(self, rows: Population) -> Float32:
-        """Linear models around architectures, float32 [options, slots, n]."""
-        if not len(rows):
-            return self._none().models
-        _, slope = self._gradient(self._encode.one_hot(rows))
-        by_feature = slope.T.astype(np.float32)
-        models: Float32 = by_feature[self._features[0]] + by_feature[self._features[1]]
-        return models
+    def _modelled(self, rows: Population, gain: Float, violation: Float, island: Index) -> _Survivors:
+        """Architectures with the linear models around them."""
+        models = np.zeros((*self._slots.distinct.shape, 0), np.float32)
+        if len(rows):
+            _, slope = self._gradient(self._encode.one_hot(rows))
+            by_feature = slope.T.astype(np.float32)
+            models = by_feature[self._features[0]] + by_feature[self._features[1]]
+        spread = models.std(axis=(0, 1)) if len(rows) else np.zeros(0, np.float32)
+        models[~self._slots.distinct] = REPEATED
+        outer, has = self._slots.outer_of(rows), self._slots.options(rows)
+        return _Survivors(rows, gain, violation, island, outer, has, models, spread)
 
     def _offspring(self, n: int) -> tuple[Population, Index]:
-        """Children int8 [up to n, genes] within all limits, and their islands."""
+        """Children that meet the limits, int8 [up to n, genes], and their islands."""
+        parts = [self._litter(min(CHUNK, n - start)) for start in range(0, n, CHUNK)]
+        return np.concatenate([rows for rows, _ in parts]), np.concatenate([island for _, island in parts])
+
+    def _litter(self, n: int) -> tuple[Population, Index]:
+        """So few children that what they need stays in the cache."""
         options, rng, known = self._options, self._rng, self._survivors
         start, size = known.islands()
-        home = np.sort(rng.integers(len(start), size=n))
+        averaged = int(rng.binomial(n, options.averaged))
+        # Neighbours in memory one after another, in each of the two parts.
+        home = rng.integers(len(start), size=n)
+        home[:averaged].sort()
+        home[averaged:].sort()
         # The first of an island is a parent twice as often as the average.
         one, other, third = (
             start[home] + (size[home] * share).astype(np.intp)
             for share in (1 - np.sqrt(rng.random(n)), 1 - np.sqrt(rng.random(n)), rng.random(n))
         )
-        values = known.models[:, :, one]
-        spread = values.std(axis=(0, 1))
-        both = np.flatnonzero(rng.random(n) < options.averaged)
-        values[:, :, both] = (values[:, :, both] + known.models[:, :, third[both]]) / 2
-        values += rng.standard_normal(values.shape, np.float32) * (
-            spread * _between(options.least_noise, options.most_noise, n, rng)
-        )
-        self._hold(values, one, other, spread * _between(options.least_hold, options.most_hold, n, rng))
-        self._deepen(values)
-        values[~self._slots.distinct] = REPEATED
-        outer = self._slots.outer_of(known.rows)[one]
+        third = third[:averaged]
+        values = np.take(known.models, one, axis=2)
+        values[:, :, :averaged] += np.take(known.models, third, axis=2)
+        values[:, :, :averaged] *= np.float32(0.5)
+        spread = known.spread[one]
+        spread[:averaged] = (spread[:averaged] + known.spread[third]) / 2
+        noise = self._noise(values.shape)
+        noise *= spread * _between(options.least_noise, options.most_noise, n, rng)
+        values += noise
+        filled = self._hold(values, one, other, spread * _between(options.least_hold, options.most_hold, n, rng))
+        self._deepen(filled)
+        outer = known.outer[one]
         moved = np.flatnonzero(rng.random(n) < options.moved)
         outer[moved] = rng.integers(len(self._slots.outer), size=len(moved))
-        costs = [limit.each[:, :, outer] for limit in self._limits]
-        filled = self._knapsacks.solve(values, spread, costs, [limit.room[outer] for limit in self._limits])
-        rows = self._slots.rows(outer, filled.options, filled.present)
-        return rows[filled.fits], known.island[one[filled.fits]]
+        found = self._knapsacks.solve(values, filled, spread, outer)
+        rows = self._slots.rows(outer, found.options, found.present)
+        return rows[found.fits], known.island[one[found.fits]]
 
-    def _hold(self, values: Float32, one: Index, other: Index, bonus: Float32) -> None:
-        """Favour what a parent has, or a mixture of two: added to values [options, slots, n] in place."""
+    def _noise(self, shape: tuple[int, ...]) -> Float32:
+        """Normal figures, cut from a stock at random places: that vectors of them recur is as good as impossible."""
+        options, slots, n = shape
+        windows = np.lib.stride_tricks.sliding_window_view(self._stock, n)
+        return windows[self._rng.integers(len(windows), size=(options, slots))]
+
+    def _hold(self, values: Float32, one: Index, other: Index, bonus: Float32) -> Float32:
+        """Favour what a parent has, or a mixture of two: added to values [options, slots, n] in place.
+
+        Returns:
+            float32 [slots, n], what filling a place at all brings.
+
+        """
         known, rng = self._survivors, self._rng
-        has = self._slots.options(known.rows)
-        mine = has[:, one]
+        mine = known.has[:, one]
         mixed = rng.random(mine.shape, np.float32) < 0.5 * (rng.random(len(one)) < self._options.crossed)
-        wanted = np.where(mixed, has[:, other], mine)
+        wanted = np.where(mixed, known.has[:, other], mine)
         bonus = np.where(np.isfinite(known.gain[one]), bonus, np.float32(0)).astype(np.float32)
-        values -= np.where(wanted < 0, bonus, np.float32(0))
-        slot, child = np.nonzero(wanted >= 0)
-        values[wanted[slot, child], slot, child] += bonus[child]
+        slots, n = wanted.shape
+        absent = wanted < 0
+        place = (np.maximum(wanted, 0) * slots + np.arange(slots)[:, None]) * n + np.arange(n)
+        values.reshape(-1)[place] += np.where(absent, np.float32(0), bonus)
+        return np.where(absent, -bonus, np.float32(0))
 
-    def _deepen(self, values: Float32) -> None:
-        """Give some children a stage of another depth, whatever it brings: to values [options, slots, n] in place."""
+    def _deepen(self, filled: Float32) -> None:
+        """Give some children a stage of another depth, whatever it brings: to `filled` [slots, n] in place."""
         rng, stages = self._rng, self._space.layout.stages
-        changed = rng.random(values.shape[2]) < self._options.deepened
-        stage = rng.integers(len(stages), size=values.shape[2])
+        changed = rng.random(filled.shape[1]) < self._options.deepened
+        stage = rng.integers(len(stages), size=filled.shape[1])
         start = 0
         for s, columns in enumerate(stages):
             mine = np.flatnonzero(changed & (stage == s))
             depth = columns.depths[rng.integers(len(columns.depths), size=len(mine))]
             slots = np.arange(len(columns.kernels))
-            values[:, start + slots[:, None], mine] += np.where(slots[:, None] < depth, FORCED, -FORCED)
+            filled[start + slots[:, None], mine] += np.where(slots[:, None] < depth, FORCED, -FORCED)
             start += len(slots)
 
 

@@ -104,7 +104,7 @@ class Lagrangian:
         each[~slots.distinct] = REPEATED
         self._values = each.astype(np.float32)
         self._limits = [slot_limit(slots, c, problem.metrics[c.metric]) for c in problem.constraints]
-        self._knapsacks = Knapsacks(problem.space.layout)
+        self._knapsacks = Knapsacks(problem.space.layout, len(slots.distinct), self._limits)
         self._visited = Visited(problem.space, rng)
         self._best: Float = np.full(len(slots.outer), -np.inf)
         self._generation = 0
@@ -140,6 +140,5 @@ class Lagrangian:
         noise = np.exp(self._rng.uniform(np.log(options.least_noise), np.log(options.most_noise), n))
         values = self._values[:, :, outer]
         values += self._rng.standard_normal(values.shape, np.float32) * (spread * noise.astype(np.float32))
-        costs = [limit.each[:, :, outer] for limit in self._limits]
-        filled = self._knapsacks.solve(values, spread, costs, [limit.room[outer] for limit in self._limits])
+        filled = self._knapsacks.solve(values, np.zeros(values.shape[1:], np.float32), spread, outer)
         return self._slots.rows(outer, filled.options, filled.present)[filled.fits]

@@ -151,9 +151,9 @@ class BlockSwaps:
         values[:, has < 0] -= bonus
         values[~slots.distinct] = REPEATED
         outer = np.repeat(slots.outer_of(swaps.row[None]), n)
-        costs = [limit.each[:, :, outer] for limit in self._limits]
         # Prices of one network say little of another's: none are kept.
-        filled = Knapsacks(self._layout).solve(values, spread, costs, [limit.room[outer] for limit in self._limits])
+        knapsacks = Knapsacks(self._layout, len(values), self._limits)
+        filled = knapsacks.solve(values, np.zeros(values.shape[1:], np.float32), spread, outer)
         return slots.rows(outer, filled.options, filled.present)[filled.fits]
 
 

@@ -20,7 +20,7 @@ from nas_edge.search import (
 from nas_edge.search.separable import Slots, slot_costs
 from nas_edge.search.strategies.islands import IslandOptions, suits_islands
 from nas_edge.search.strategies.knapsack import Knapsacks
-from nas_edge.search.strategies.limits import slot_limit
+from nas_edge.search.strategies.limits import SlotLimit, slot_limit
 from nas_edge.spaces import SearchSpace
 from tests.search.strategy_contract import StrategyContract
 
@@ -129,7 +129,9 @@ def test_a_problem_that_shows_too_little_is_refused_with_what_is_missing(tiny_sp
             make_strategy("islands", lacking, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("options", [{"islands": 0}, {"crossed": 2.0}, {"least_noise": 1.0}, {"rounds": -1}])
+@pytest.mark.parametrize(
+    "options", [{"islands": 0}, {"crowd": 0}, {"crossed": 2.0}, {"least_noise": 1.0}, {"rounds": -1}]
+)
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(QuantityError):
         IslandOptions(**options)
@@ -159,7 +161,8 @@ def test_a_limit_on_a_rising_function_is_one_on_the_sum(tiny_space):
     assert (3 + (most / 100) ** 2 <= limit).all()
 
 
-def test_knapsacks_fit_and_come_near_the_best(tiny_space):
+@pytest.mark.parametrize("count", [1, 2])
+def test_knapsacks_fit_and_come_near_the_best(tiny_space, count):
     rng = np.random.default_rng(0)
     slots = Slots.of(tiny_space)
     everything = tiny_space.enumerate()
@@ -167,20 +170,50 @@ def test_knapsacks_fit_and_come_near_the_best(tiny_space):
     place = np.arange(slots.size)[:, None]
     n = 50
     shape = (*slots.distinct.shape, n)
-    values, costs = rng.normal(0.5, 1, shape).astype(np.float32), rng.uniform(0.5, 2, shape).astype(np.float32)
+    values = rng.normal(0.5, 1, shape).astype(np.float32)
     values[~slots.distinct] = -1e9
-    room = rng.uniform(3, 8, n).astype(np.float32)
-    filled = Knapsacks(tiny_space.layout).solve(values, np.ones(n, np.float32), [costs], [room])
+    bonus = rng.normal(0, 0.5, shape[1:]).astype(np.float32)
+    limits = [
+        SlotLimit(rng.uniform(0.5, 2, shape).astype(np.float32), rng.uniform(3, 8, n).astype(np.float32))
+        for _ in range(count)
+    ]
+    knapsacks = Knapsacks(tiny_space.layout, len(values), limits)
+    filled = knapsacks.solve(values, bonus, np.ones(n, np.float32), np.arange(n))
     shares = []
-    for i in range(n):
-        worth = (values[np.maximum(options, 0), place, i] * present).sum(axis=0)
-        price = (costs[np.maximum(options, 0), place, i] * present).sum(axis=0)
-        mine = values[filled.options[:, i], place[:, 0], i] @ filled.present[:, i]
-        spent = costs[filled.options[:, i], place[:, 0], i] @ filled.present[:, i]
-        if filled.fits[i]:
-            assert spent <= room[i] + 1e-5
-            best = worth[price <= room[i]].max()
-            assert mine <= best + 1e-4
-            shares.append(best - mine)
+    for i in np.flatnonzero(filled.fits):
+        worth = ((values[np.maximum(options, 0), place, i] + bonus[:, i, None]) * present).sum(axis=0)
+        mine = (values[filled.options[:, i], place[:, 0], i] + bonus[:, i]) @ filled.present[:, i]
+        possible = np.ones(len(everything), bool)
+        for limit in limits:
+            assert limit.each[filled.options[:, i], place[:, 0], i] @ filled.present[:, i] <= limit.room[i] + 1e-5
+            price = (limit.each[np.maximum(options, 0), place, i] * present).sum(axis=0)
+            possible &= price <= limit.room[i]
+        best = worth[possible].max()
+        assert mine <= best + 1e-4
+        shares.append(best - mine)
     assert len(shares) > 0.8 * n
     assert np.mean(shares) < 0.3
+
+
+def test_knapsacks_without_limits_are_filled_with_the_best(tiny_space):
+    slots, rng = Slots.of(tiny_space), np.random.default_rng(0)
+    values = rng.uniform(1, 2, (*slots.distinct.shape, 20)).astype(np.float32)
+    values[~slots.distinct] = -1e9
+    nothing = np.zeros(values.shape[1:], np.float32)
+    filled = Knapsacks(tiny_space.layout, len(values), []).solve(
+        values, nothing, np.ones(20, np.float32), np.zeros(20, np.intp)
+    )
+    assert filled.fits.all()
+    assert filled.present.all()
+    assert np.array_equal(filled.options, values.argmax(axis=0))
+
+
+def test_no_knapsack_fits_where_a_limit_leaves_no_room(tiny_space):
+    slots = Slots.of(tiny_space)
+    values = np.ones((*slots.distinct.shape, 5), np.float32)
+    limit = SlotLimit(np.ones(values.shape, np.float32), np.full(5, -1.0, np.float32))
+    nothing = np.zeros(values.shape[1:], np.float32)
+    filled = Knapsacks(tiny_space.layout, len(values), [limit]).solve(
+        values, nothing, np.ones(5, np.float32), np.arange(5)
+    )
+    assert not filled.fits.any()
