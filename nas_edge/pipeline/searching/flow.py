@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -379,9 +380,17 @@ def _report(task: SearchTask, path: Path, chosen: _Chosen, course: _Course) -> S
         rounds=course.rounds,
         front=course.front,
         interrupted=course.interrupted,
-        unreached=tuple(aim.name for aim in task.aims if not aim.target.reachable),
+        verifying=_verifying_command(task, path),
         notes=tuple(dict.fromkeys(course.notes)),
     )
+
+
+def _verifying_command(task: SearchTask, path: Path) -> str:
+    """What shows on the device what was predicted; a board without an emulator is measured at its port."""
+    unreached = [aim for aim in task.aims if not aim.target.reachable]
+    if any(aim.target.microcontroller for aim in unreached):
+        return shlex.join(["nas-edge", "profile", str(path), "--serial", "PORT"])
+    return task.request.verifying_command([aim.name for aim in unreached])
 
 
 def _latency(task: SearchTask, aim: Aim, chosen: _Chosen) -> LatencyFigure:

@@ -140,7 +140,7 @@ class SearchReport:
         rounds: of measuring.
         front: of a Pareto search.
         interrupted: ended by Ctrl-C: the best so far.
-        unreached: targets of which nobody has said how they are reached.
+        verifying: the command line that would show on the device what was predicted.
         notes: anything a user must know (slack budgets, other runtimes, disturbed measurements).
 
     """
@@ -166,7 +166,7 @@ class SearchReport:
     rounds: int = 0
     front: tuple[FrontPoint, ...] = ()
     interrupted: bool = False
-    unreached: tuple[str, ...] = ()
+    verifying: str = ""
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -234,8 +234,7 @@ class SearchReport:
                 f"board: nas-edge profile {self.run} --serial PORT"
             )
         elif all(figure.measured is None for figure in self.latencies.values()):
-            command = self.request.verifying_command(self.unreached)
-            lines.append(f"UNVERIFIED: predicted, not measured; to verify: {command}")
+            lines.append(f"UNVERIFIED: predicted, not measured; to verify: {self.verifying}")
         several = len(self.latencies) > 1
         if not several:
             lines.append(self._budget_line(self.latency, self._budgets()))
