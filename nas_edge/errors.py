@@ -20,14 +20,19 @@ class QuantityError(NasEdgeError):
     """A quantity ("20ms", "256KB", "30M") that does not parse, or is not positive."""
 
 
+SHORT_LIST = 20  # names that are all told, whether or not one of them is near
+
+
 class UnknownNameError(NasEdgeError):
-    """A target, space, bundle, runtime, strategy ... that nobody registered."""
+    """A target, space, bundle, runtime, strategy ... that nobody registered. Near names are told, and short lists."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         text = f"unknown {kind} {name!r}"
-        text += f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(names) or 'none'}"
+        text += f"; did you mean {' or '.join(near)}?" if near else ""
+        if not near or len(names) <= SHORT_LIST:
+            text += f"{'' if near else ';'} known: {', '.join(names) or 'none'}"
         super().__init__(f"{text} {hint}".rstrip())
 
 

@@ -185,12 +185,17 @@ def search(
 
 def _run(requests: list[SearchRequest], json_output: bool) -> int:
     """One search after another; several are one JSON object with a list of runs."""
+    from nas_edge.errors import BudgetError
     from nas_edge.pipeline.searching.flow import search_flow
 
     reports = []
     for request in requests:
-        with shown_progress() as progress:
-            reports.append(search_flow(request, progress))
+        try:
+            with shown_progress() as progress:
+                reports.append(search_flow(request, progress))
+        except BudgetError as error:
+            # One of several targets: whose budget it is must be said.
+            raise error if len(requests) == 1 else BudgetError(f"{request.target}: {error}") from error
     if len(reports) == 1:
         emit(json_output, reports[0].to_json(), reports[0].lines())
     else:

@@ -72,7 +72,8 @@ def figure(metric: Metric, value: float) -> str:
         return units.format_ms(value)
     if metric.unit == "bytes":
         return units.format_bytes(value)
-    if metric.name == "accuracy":
+    # Tables that others made may hold percents.
+    if metric.name == "accuracy" and not metric.unit and abs(value) <= 1:
         return f"{100 * value:.2f} %"
     text = units.format_count(value) if abs(value) >= 1000 else f"{value:.4g}"
     return f"{text} {metric.unit}".rstrip()

@@ -215,6 +215,8 @@ def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> 
     """
     found = []
     for i, constraint in enumerate(problem.constraints):
+        if constraint.metric in problem.objectives:
+            continue  # the best figure there is says nothing of its limit
         best = int(archive.best(1)[0])
         others = np.delete(archive.excess, i, axis=1)
         beyond = (archive.excess[:, i] > 0) & (others <= 0).all(axis=1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 from nas_edge.errors import UnknownNameError
 from nas_edge.search import AdditiveMetric, Constraint, FunctionMetric, Problem, make_strategy
+from nas_edge.search.strategies.base import strategy_entry
 
 
 class StrategyContract:
@@ -56,5 +59,8 @@ class StrategyContract:
         assert len(self.rounds(hopeless))
 
     def test_unknown_options_are_refused_with_the_known_ones(self, problem):
-        with pytest.raises(UnknownNameError, match=r"known:|did you mean"):
-            make_strategy(self.name, problem, np.random.default_rng(0), {"temperature": 1})
+        known = [option.name for option in fields(strategy_entry(self.name).options)]
+        for wrong in ("temperature", *(f"{name}x" for name in known)):
+            with pytest.raises(UnknownNameError) as refused:
+                make_strategy(self.name, problem, np.random.default_rng(0), {wrong: 1})
+            assert all(name in str(refused.value).partition("known: ")[2] for name in known)

@@ -44,10 +44,10 @@ class LagrangianOptions:
     """
 
     children: int = 2000
-    generations: int = 8
-    kept: float = 0.5
+    generations: int = 16
+    kept: float = 0.7
     least_noise: float = 0.003
-    most_noise: float = 0.3
+    most_noise: float = 1.0
 
     def __post_init__(self) -> None:
         if self.children < 1 or self.generations < 0:

@@ -89,7 +89,7 @@ def test_a_problem_of_anything_else_is_refused_with_what_is_missing(tiny_space):
             make_strategy("lagrangian", lacking, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("options", [{"children": 0}, {"kept": 0.0}, {"least_noise": 1.0}, {"generations": -1}])
+@pytest.mark.parametrize("options", [{"children": 0}, {"kept": 0.0}, {"least_noise": 2.0}, {"generations": -1}])
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(QuantityError):
         LagrangianOptions(**options)

@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from nas_edge.search import AdditiveMetric, Constraint, FunctionMetric, search
+from nas_edge.search.infeasible import figure
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "value", "shown"),
+    [
+        ("accuracy", "", 0.9285, "92.85 %"),
+        ("accuracy", "", 76.28, "76.28"),
+        ("accuracy", "%", 76.28, "76.28 %"),
+        ("accuracy", "%", 0.5, "0.5 %"),
+        ("latency", "ms", 9.0, "9.00 ms"),
+    ],
+)
+def test_figures_are_shown_in_their_own_unit(name, unit, value, shown):
+    metric = FunctionMetric(name, unit, lambda rows: np.zeros(len(rows)), name == "accuracy")
+    assert figure(metric, value) == shown
+
+
+def test_a_limit_on_the_objective_itself_is_not_called_slack(tiny_space):
+    macs = AdditiveMetric("macs", "MACs", tiny_space.costs(lambda block: block.macs, 4))
+    params = AdditiveMetric("params", "parameters", tiny_space.costs(lambda block: block.params, 4))
+    rows = tiny_space.enumerate()
+    limits = [Constraint(m.name, "<=", 2 * float(m(rows).max())) for m in (macs, params)]
+    result = search(tiny_space, {"macs": macs, "params": params}, limits, objective="macs")
+    assert [slack.constraint.metric for slack in result.slack] == ["params"]
