@@ -24,12 +24,13 @@ Index = NDArray[np.intp]
 FIRST_STEPS, STEPS = 8, 3  # of the price's search, where it begins anywhere and where it begins at what was usual
 SLOPE = 1.5  # rise of the price's logarithm for that of the cost's, until two steps tell
 LONGEST = 1.5  # step of the price's logarithm
+FURTHEST = 15.0  # logarithm of a price either way
 INNER = 0.1  # share of an interval that the next price keeps from its ends
 CHUNK = 512  # knapsacks at a time: what they need stays in the cache
-FILLS = 3  # options changed for better ones where room is left, or for cheaper ones where it is not
+FILLS = 5  # options changed for better ones where room is left, or for cheaper ones where it is not
 NEVER = np.float32(1e9)  # loss of what must not be done
 STEEP = np.float32(1e20)  # loss of exceeding a limit by all of it
-LEAST_ROOM = 1e-12  # of a limit; where there is less, no knapsack can be filled
+LEAST_ROOM = 1e-6  # in units of the dearest option; where there is less, no knapsack can be filled
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +69,7 @@ class Knapsacks:
         self._allowed = [np.array([[d in stage.depths] for stage in layout.stages]) for d in range(1, deepest + 1)]
         self._places = [starts + np.minimum(slot, lengths - 1) for slot in range(deepest)]
         # In units of their room, so that several limits can share a price.
-        self._costs = [(limit.each / np.maximum(limit.room, LEAST_ROOM)).astype(np.float32) for limit in limits]
+        self._costs = [_in_rooms(limit) for limit in limits]
         self._joint = np.sum(self._costs, axis=0, dtype=np.float32) if limits else np.zeros((0, 0, 0), np.float32)
         if limits:
             self._mean = np.maximum(np.abs(self._joint).mean(axis=(0, 1)), np.float32(1e-30))
@@ -185,7 +186,14 @@ class _Price:
         share = self._over / np.maximum(self._over - self._under, np.float32(1e-9))
         secant = np.where(between, self._low, 0) + np.clip(share, INNER, 1 - INNER) * np.where(between, wide, 0)
         step = np.clip(SLOPE * excess, -LONGEST, LONGEST)
-        self.at = np.where(between, secant, self.at + step).astype(np.float32)
+        # Where nothing fits at any price it would rise for ever.
+        self.at = np.clip(np.where(between, secant, self.at + step), -FURTHEST, FURTHEST).astype(np.float32)
+
+
+def _in_rooms(limit: SlotLimit) -> Float32:
+    """Costs in units of their room, float32 [options, slots, outer]."""
+    least = max(LEAST_ROOM * float(np.abs(limit.each).max(initial=0)), 1e-30)
+    return (limit.each / np.maximum(limit.room, least)).astype(np.float32)
 
 
 def _improve(
