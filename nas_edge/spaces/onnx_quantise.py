@@ -140,7 +140,8 @@ def quantised_weights(weight: NDArray[Any], bits: int = 8) -> tuple[NDArray[np.i
     """A weight [out, ...] as int8 of the same shape and float32 scales [out]; the least code is not used."""
     limit = 2 ** (bits - 1) - 1
     rows = np.abs(weight.reshape(len(weight), -1)).max(axis=1)
-    scale = np.maximum(rows / limit, _LEAST_SCALE).astype(np.float32)
+    # A filter of zeros may have a bias, which is counted in steps of this scale: next to nothing would overflow it.
+    scale = np.where(rows > 0, np.maximum(rows / limit, _LEAST_SCALE), 1 / limit).astype(np.float32)
     codes = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
     return np.clip(codes, -limit, limit).astype(np.int8), scale
 
@@ -157,6 +158,8 @@ class _Scale:
         if not (np.isfinite(low) and np.isfinite(high)):
             raise ExportError(f"tensor {name!r}: a range of {low} to {high} cannot be quantised")
         low, high = min(low, 0.0), max(high, 0.0)  # zero must be exact: it is what padding holds
+        if low == high:
+            high = 1.0  # always zero: any scale is exact, and runtimes refuse one that is next to nothing
         if form.symmetric:
             return cls(np.float32(max(max(-low, high) / 127, _LEAST_SCALE)), np.int8(0))
         scale = max((high - low) / 255, _LEAST_SCALE)

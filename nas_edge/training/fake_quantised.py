@@ -127,6 +127,7 @@ class _Node:
 def _scale(low: float, high: float) -> tuple[float, int]:
     """Scale and zero point of unsigned codes, as `onnx_quantise` has them."""
     low, high = min(low, 0.0), max(high, 0.0)
+    high = high if high > low else 1.0
     scale = max((high - low) / 255, _LEAST_SCALE)
     return float(np.float32(scale)), int(np.clip(np.rint(-low / scale), 0, 255))
 

@@ -19,7 +19,7 @@ from onnx.reference import ReferenceEvaluator
 
 from nas_edge.errors import DataError, ExportError
 from nas_edge.spaces import Activation, BlockSpec, Kind, Padding, Precision, SearchSpace
-from nas_edge.spaces.onnx_blocks import build_onnx
+from nas_edge.spaces.onnx_blocks import build_onnx, seeded_weights
 from nas_edge.spaces.onnx_quantise import (
     CANONICAL,
     OUTPUT_RANGE,
@@ -121,6 +121,24 @@ def test_it_computes_what_the_float_model_does_but_for_rounding(block: BlockSpec
     model = build_onnx([block], seed=2)
     x = images(model, 1)
     assert decibels(run(model, x), run(quantised(model), x)) > 25
+
+
+def test_a_filter_of_zeros_keeps_its_bias() -> None:
+    weights = seeded_weights([LINEAR], seed=2)
+    weights["b00.linear.weight"][1] = 0.0
+    weights["b00.linear.bias"][1] = 0.5
+    model = build_onnx([LINEAR], weights)
+    assert run(quantised(model), images(model, 1))[0, 1] == pytest.approx(0.5, rel=1e-3)
+
+
+def test_a_tensor_that_is_always_zero_gets_a_scale_that_runtimes_take() -> None:
+    stem = BlockSpec(Kind.STEM, 4, 4, 3, 3, 8, 3, activation=Activation.RELU)
+    weights = seeded_weights([stem], seed=2)
+    weights["b00.conv.bias"][:] = -1e3  # nothing gets through
+    model = quantised(build_onnx([stem], weights))
+    scales = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
+    assert scales["output.scale"] == pytest.approx(1 / 255)
+    assert not run(model, images(model, 1)).any()
 
 
 def test_the_graph_means_the_same_to_the_reference_implementation_of_onnx() -> None:
