@@ -1,15 +1,14 @@
 #!/bin/sh
 # An arm64 Debian userland for tests/devices/test_arm64.py, on an x86-64 Debian: about 700 MB, two minutes.
 #   apt-get install qemu-user-static proot debootstrap && tests/devices/make_arm64.sh [DIRECTORY] [PYTHON]
-# DIRECTORY is by default ~/.cache/nas-edge-tests/arm64, where the test looks (or at $NAS_EDGE_ARM64); PYTHON must have pip.
+# $MIRROR is a mirror of Debian other than debootstrap's own choice. DIRECTORY is by default ~/.cache/nas-edge-tests/arm64, where the test looks (or at $NAS_EDGE_ARM64); PYTHON must have pip.
 # Nothing is run as arm64 here and nothing is registered with the kernel: packages are unpacked, wheels are unzipped.
 set -eu
 root=${1:-$HOME/.cache/nas-edge-tests/arm64}
 python=${2:-python3}
-mirror=${MIRROR:-http://deb.debian.org/debian}
 [ ! -e "$root/.complete" ] || { echo "$root is there already"; exit 0; }
 mkdir -p "$root"
-debootstrap --arch=arm64 --foreign --variant=minbase --include=python3,libgomp1,libstdc++6 bookworm "$root" "$mirror"
+debootstrap --arch=arm64 --foreign --variant=minbase --include=python3,libgomp1,libstdc++6 bookworm "$root" ${MIRROR:+"$MIRROR"}
 for package in "$root"/var/cache/apt/archives/*.deb; do
   dpkg-deb -x "$package" "$root"
 done
