@@ -1,7 +1,8 @@
 #!/bin/sh
 # An arm64 Debian userland for tests/devices/test_arm64.py, on an x86-64 Debian: about 700 MB, two minutes.
 #   apt-get install qemu-user-static proot debootstrap && tests/devices/make_arm64.sh [DIRECTORY] [PYTHON]
-# $MIRROR is a mirror of Debian other than debootstrap's own choice. DIRECTORY is by default ~/.cache/nas-edge-tests/arm64, where the test looks (or at $NAS_EDGE_ARM64); PYTHON must have pip.
+# $MIRROR is a mirror of Debian other than debootstrap's own choice.
+# DIRECTORY is by default ~/.cache/nas-edge-tests/arm64, where the test looks (or at $NAS_EDGE_ARM64); PYTHON must have pip.
 # Nothing is run as arm64 here and nothing is registered with the kernel: packages are unpacked, wheels are unzipped.
 set -eu
 root=${1:-$HOME/.cache/nas-edge-tests/arm64}
