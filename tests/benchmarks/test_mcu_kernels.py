@@ -128,7 +128,8 @@ def compare(name: str, model: onnx.ModelProto, least: float, folder: Path) -> No
         f"{theirs.total.instructions / 1e6:.2f} M instructions: {ratio:.1f} times (at least {least:g}); stack and "
         f"variables {ours.stack_bytes + ours.firmware.static_ram_bytes:,} and "
         f"{theirs.stack_bytes + other.static_ram_bytes:,} bytes; largest difference of emx's logits from ONNX "
-        f"Runtime's {np.abs(logits - wanted).max():.1e}, of ours {difference(model, ours, wanted):.1e}, of the two {difference(model, ours, logits):.1e}"
+        f"Runtime's {np.abs(logits - wanted).max():.1e}, of ours {difference(model, ours, wanted):.1e}, "
+        f"of emx's from ours {difference(model, ours, logits):.1e}"
     )
     assert logits.argmax() == wanted.argmax()
     assert ratio >= least
