@@ -242,12 +242,14 @@ class _Reader:
         moved: NDArray[np.int8],
         scales: NDArray[np.float64],
     ) -> None:
-        scales = np.broadcast_to(scales, len(weights)) * known.tensor.scale
+        # In float32, in ONNX Runtime's order: a scale of more digits than it has would round other codes than it does.
+        products = np.broadcast_to(scales, len(weights)).astype(np.float32) * np.float32(known.tensor.scale)
+        scales = products.astype(np.float64)
         bias = folded_bias(self._bias(node, scales), weights, known.tensor.zero_point)
         moved = np.ascontiguousarray(moved)
 
         def quantised(output: Tensor, low: int, high: int) -> Int8Layer:
-            factors, left = multipliers(scales / output.scale)
+            factors, left = multipliers((products / np.float32(output.scale)).astype(np.float64))
             return Int8Layer(layer, output, moved, Requantise(bias, factors, left, output.zero_point, low, high))
 
         def logits() -> Int8Layer:
