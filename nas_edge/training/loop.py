@@ -15,6 +15,7 @@ from nas_edge.training.average import WeightAverage
 from nas_edge.training.checkpoint import Position
 from nas_edge.training.history import HISTORY, History
 from nas_edge.training.memory import keep_freed_memory
+from nas_edge.training.pace import Pace
 from nas_edge.training.stepping import CHECKPOINT, Diverged, Run, Setting, uses_bf16
 from nas_edge.training.stopping import StopRequest, stop_request
 from nas_edge.units import format_duration
@@ -22,6 +23,8 @@ from nas_edge.units import format_duration
 __all__ = ["CHECKPOINT", "HISTORY", "Setting", "Trained", "train", "uses_bf16"]
 
 _SAVE_EVERY_S = 300.0  # within an epoch
+_FITS = 20  # an epoch, of the end to the time limit
+_WINDOW = 2  # epochs that the present speed is taken from
 _ATTEMPTS = 3  # returns to an earlier state when the loss is not finite
 
 
@@ -105,7 +108,7 @@ class _Sitting:
         self.history = History(run.setting.out, at.step)
         self.begun, self.before_s = time.monotonic(), at.seconds
         self.saved_at = self.begun
-        self.lasted: list[float] = []
+        self.pace = self.new_pace(None)
 
     @property
     def finished(self) -> bool:
@@ -122,7 +125,8 @@ class _Sitting:
         if self.at.step:
             return
         per_epoch = self.run.estimate_epoch_s()
-        self.fit(per_epoch)
+        self.pace = self.new_pace(per_epoch / self.run.steps_per_epoch)
+        self.fit()
         epochs = math.ceil(self.horizon.total / self.run.steps_per_epoch)
         about = f"about {format_duration(per_epoch * epochs)} for {epochs} epochs of {format_duration(per_epoch)}"
         self.tell(about)
@@ -134,42 +138,50 @@ class _Sitting:
         run, at = self.run, self.at
         recipe, per_epoch = run.setting.recipe, run.steps_per_epoch
         order = np.random.default_rng([recipe.seed, 1, at.epoch]).permutation(len(run.images))
-        begun_s, begun_step = self.seconds, at.step
         while at.step < min(self.horizon.total, (at.epoch + 1) * per_epoch):
             first = (at.step - at.epoch * per_epoch) * recipe.batch_size
+            begun, waited_s = time.monotonic(), run.waited_s
             loss = run.step(at, self.horizon, order[first : first + recipe.batch_size])
+            alone, waited_s = run.teacher_only(at.step, self.horizon), run.waited_s - waited_s
+            self.pace.took(time.monotonic() - begun, alone, waited_s)
             at = replace(at, step=at.step + 1, loss_total=at.loss_total + loss, losses=at.losses + 1)
             self.at = at
-            self.tell(f"epoch {at.epoch + 1}, loss {loss:.3f}")
+            self.tell(f"epoch {at.epoch + 1}, loss {loss:.3f}, {self.pace.describe(recipe.batch_size)}")
             if self.run.workers.mean(float(stop.asked))[0] > 0:
                 self.save()
                 raise KeyboardInterrupt
             if time.monotonic() - self.saved_at > _SAVE_EVERY_S:
                 self.save()
-        self.lasted.append((self.seconds - begun_s) / max(1, at.step - begun_step) * per_epoch)
+            if at.step % max(1, per_epoch // _FITS) == 0:
+                self.fit()
         mean = at.loss_total / max(1, at.losses)
         self.at = replace(at, epoch=at.epoch + 1, loss_total=0.0, losses=0)
         return mean
 
     def close_epoch(self, figures: dict[str, float]) -> None:
         """Fit the end to the time limit, write the history, save."""
-        if not self.finished and self.lasted:
-            # The last few epochs say best how fast the machine is now; other programs come and go.
-            self.fit(float(np.mean(self.lasted[-3:])))
+        self.fit()
         if self.run.workers.speaks:
             self.keep(lambda: self.history.add(self.at.epoch, self.at.step, self.seconds, figures))
         self.save()
 
-    def fit(self, epoch_s: float) -> None:
+    def fit(self) -> None:
         """Move the end so that the rest fits into the time limit, never beyond the recipe's own end."""
-        if self.time_limit_s is None:
+        run, step = self.run, self.at.step
+        if self.time_limit_s is None or self.finished:
             return
-        per_epoch, step = self.run.steps_per_epoch, self.at.step
-        affordable = step + int(max(0.0, self.time_limit_s - self.seconds) / epoch_s * per_epoch)
-        total = max(step + 1, min(self.run.setting.recipe.epochs * per_epoch, affordable))
-        total = int(self.run.workers.first(total))
+        teacher_steps = run.first(run.setting.recipe.teacher_epochs).left(step, self.horizon)
+        affordable = self.pace.steps_within(max(0.0, self.time_limit_s - self.seconds), teacher_steps)
+        if affordable is None:
+            return
+        total = max(step + 1, min(run.setting.recipe.epochs * run.steps_per_epoch, step + affordable))
+        total = int(run.workers.first(total))
         if total != self.horizon.total:
             self.horizon = self.horizon.moved(step, total)
+
+    def new_pace(self, step_s: float | None) -> Pace:
+        """With nothing timed yet."""
+        return Pace(max(_FITS, _WINDOW * self.run.steps_per_epoch), step_s, time.monotonic)
 
     def save(self) -> None:
         """The checkpoint, whole."""

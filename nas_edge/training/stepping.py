@@ -21,7 +21,7 @@ from nas_edge.training.average import WeightAverage
 from nas_edge.training.checkpoint import Position, load_checkpoint, save_checkpoint
 from nas_edge.training.losses import Objective
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.schedule import Horizon, learning_rate
+from nas_edge.training.schedule import FirstEpochs, Horizon, learning_rate
 from nas_edge.training.workers import Workers
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -69,7 +69,11 @@ class Diverged(Exception):
 
 
 class Run:
-    """State of one run: data in memory, optimiser, average."""
+    """State of one run: data in memory, optimiser, average.
+
+    Attributes:
+        waited_s: seconds that this process has spent on making batches.
+    """
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
@@ -97,6 +101,7 @@ class Run:
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
         self.average = WeightAverage(net, recipe.ema)
+        self.waited_s = 0.0
 
     def resume(self) -> Position:
         """Where to go on: a checkpoint's place, or the beginning."""
@@ -127,19 +132,27 @@ class Run:
         self.optimiser.zero_grad()
         return seconds
 
+    def first(self, epochs: float) -> FirstEpochs:
+        """The first epochs of the run."""
+        return FirstEpochs.of(epochs, self.setting.recipe.epochs, self.steps_per_epoch)
+
+    def teacher_only(self, step: int, horizon: Horizon) -> bool:
+        """Whether a step trains the largest architecture alone."""
+        return self.first(self.setting.recipe.teacher_epochs).includes(step, horizon)
+
     def step(self, at: Position, horizon: Horizon, indices: NDArray[np.int64]) -> float:
         """One optimiser step on the images of a batch: its loss. Raises Diverged."""
         recipe = self.setting.recipe
-        rate = learning_rate(recipe.learning_rate, at.step, recipe.warmup_epochs * self.steps_per_epoch, horizon)
+        rate = learning_rate(recipe.learning_rate, at.step, self.first(recipe.warmup_epochs), horizon)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * 0.5**at.attempt
-        loss = self.backward(at.step, at.attempt, indices, at.epoch < recipe.teacher_epochs)
+        loss = self.backward(at.step, at.attempt, indices, self.teacher_only(at.step, horizon))
         self.workers.mean_gradients(self.parameters)
         (loss,) = self.workers.mean(loss)
         if not math.isfinite(loss):
             self.optimiser.zero_grad()
             raise Diverged(loss, at.step)
-        if at.epoch < recipe.freeze_epochs:
+        if self.first(recipe.freeze_epochs).includes(at.step, horizon):
             for parameter in self.frozen:
                 parameter.grad = None  # the optimiser passes it over
         if recipe.clip_norm:
@@ -168,9 +181,11 @@ class Run:
         self, indices: NDArray[np.int64], teacher_only: bool, rng: np.random.Generator, generator: torch.Generator
     ) -> float:
         recipe, setting = self.setting.recipe, self.setting
+        begun = time.monotonic()
         images = recipe.augmentation.apply(self.images[indices], setting.side, setting.preprocess, generator)
         targets = F.one_hot(self.labels[torch.from_numpy(indices)], len(setting.dataset.classes)).float()
         images, targets = _blended(images, targets, recipe, rng, generator)
+        self.waited_s += time.monotonic() - begun
         return setting.objective.backward(images, targets, teacher_only, rng)
 
 

@@ -17,7 +17,7 @@ from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.evaluate import Evaluator
 from nas_edge.training.loop import CHECKPOINT, HISTORY
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.schedule import Horizon, learning_rate
+from nas_edge.training.schedule import FirstEpochs, Horizon, learning_rate
 from nas_edge.training.supernet_run import SupernetRun, train_supernet
 
 RECIPE = Recipe(
@@ -103,10 +103,11 @@ def test_too_few_images_for_a_batch_is_said(dataset: Dataset, striped_template: 
 
 def test_a_moved_end_keeps_the_learning_rate_continuous() -> None:
     horizon = Horizon(1000)
-    before = learning_rate(1.0, 300, 10, horizon)
+    warmup = FirstEpochs(10, 0.2)
+    before = learning_rate(1.0, 300, warmup, horizon)
     moved = horizon.moved(300, 400)
-    assert learning_rate(1.0, 300, 10, moved) == pytest.approx(before)
-    assert learning_rate(1.0, 400, 10, moved) == pytest.approx(0.0)
+    assert learning_rate(1.0, 300, warmup, moved) == pytest.approx(before)
+    assert learning_rate(1.0, 400, warmup, moved) == pytest.approx(0.0)
 
 
 def test_while_weights_are_frozen_only_the_classifier_learns(
