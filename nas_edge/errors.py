@@ -75,6 +75,12 @@ class BudgetError(NasEdgeError):
     """A budget that no architecture of the space can meet."""
 
 
+class StrategyError(NasEdgeError):
+    """A search strategy that proposes what it must not: its own defect, not the user's mistake."""
+
+    exit_code = 1
+
+
 class TrainingError(NasEdgeError):
     """A training run that cannot start or go on as asked (another recipe, weights of another space)."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nas_edge.search.checking import checked
 from nas_edge.search.constraints import Constraint
 from nas_edge.search.metrics import Metric
 from nas_edge.search.problem import Problem
@@ -51,7 +52,8 @@ def extreme(space: Space, name: str, metric: Metric, *, least: bool, seed: int =
     constraint = Constraint(name, "<=" if least else ">=", 1.0)
     problem = Problem(space, {name: metric}, (name,), ())
     sign = -1.0 if constraint.upper else 1.0
-    strategy = make_strategy(fitting_strategy(problem), problem, np.random.default_rng(seed))
+    chosen = fitting_strategy(problem)
+    strategy = make_strategy(chosen, problem, np.random.default_rng(seed))
     arch, figure = space.smallest() if least else space.largest(), np.nan
     rows, used = np.stack([space.smallest(), space.largest()]), 0
     while len(rows):
@@ -61,7 +63,8 @@ def extreme(space: Space, name: str, metric: Metric, *, least: bool, seed: int =
             arch, figure = rows[best], float(values[best])
         strategy.tell(rows, sign * values[:, None], np.zeros(len(rows)))
         used += len(rows)
-        rows = strategy.ask(EVALUATIONS - used) if used < EVALUATIONS else rows[:0]
+        left = EVALUATIONS - used
+        rows = checked(space, chosen, strategy.ask(left), left) if left > 0 else rows[:0]
     return Extreme(figure, arch, False)
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nas_edge.errors import QuantityError
 from nas_edge.progress import Progress, silent
 from nas_edge.search.archive import Archive
+from nas_edge.search.checking import checked
 from nas_edge.search.constraints import Constraint, describe, total_violation
 from nas_edge.search.infeasible import refuse_contradiction, refuse_impossible
 from nas_edge.search.journal import SearchJournal
@@ -69,7 +70,8 @@ def search(
     Raises:
         BudgetError: no architecture meets the constraints; the least figure there is, or the nearest architecture.
         UnknownNameError: a metric, strategy or option. QuantityError: evaluations, seed or an option out of range.
-        FormatError: a metric gives NaN, or the journal is of another course.
+        FormatError: a metric gives NaN, or the journal is of another course. StrategyError: the strategy proposes what
+        is not in the space.
 
     """
     began = time.perf_counter()
@@ -89,7 +91,7 @@ def search(
         known = known[:0]
     archive = Archive()
     proposer = make_strategy(strategy, problem, np.random.default_rng(seed), options)
-    course = _run(problem, archive, proposer, evaluations, known, journal, progress)
+    course = _run(problem, archive, strategy, proposer, evaluations, known, journal, progress)
     refuse_contradiction(problem, archive)
     complete = strategy == "exhaustive" and not course.interrupted
     unasked = course.interrupted or len(objectives) > 1 or not look_for_slack
@@ -140,6 +142,7 @@ def _known(space: Space, start: Population | None) -> Population:
 def _run(
     problem: Problem,
     archive: Archive,
+    name: str,
     proposer: Strategy,
     evaluations: int,
     known: Population,
@@ -149,7 +152,7 @@ def _run(
     """Evaluate `known`, then what the strategy asks for, into the archive."""
     trace: list[tuple[int, float]] = []
     try:
-        _ask_and_tell(problem, archive, proposer, evaluations, known, journal, progress, trace)
+        _ask_and_tell(problem, archive, name, proposer, evaluations, known, journal, progress, trace)
     except BaseException as error:
         # A search that ends is soon done again; one that is cut must not lose what it has.
         if journal is not None:
@@ -163,6 +166,7 @@ def _run(
 def _ask_and_tell(
     problem: Problem,
     archive: Archive,
+    name: str,
     proposer: Strategy,
     evaluations: int,
     known: Population,
@@ -190,7 +194,7 @@ def _ask_and_tell(
         if now - shown >= PROGRESS_EVERY_S:
             shown = now
             progress(done, total, f"searching {problem.space.name}: {describe(problem.constraints)}")
-        rows = proposer.ask(total - done) if done < total else rows[:0]
+        rows = checked(problem.space, name, proposer.ask(total - done), total - done) if done < total else rows[:0]
         if not len(rows):
             return
 
@@ -232,8 +236,9 @@ def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> 
             continue
         known = archive.rows[archive.best(CANDIDATES)]
         known = np.concatenate([known, problem.space.largest()[None]])
-        proposer = make_strategy(fitting_strategy(lifted), lifted, np.random.default_rng([seed, i]))
-        if _run(lifted, look, proposer, SLACK_EVALUATIONS, known).interrupted:
+        name = fitting_strategy(lifted)
+        proposer = make_strategy(name, lifted, np.random.default_rng([seed, i]))
+        if _run(lifted, look, name, proposer, SLACK_EVALUATIONS, known).interrupted:
             break
         archive.add(look.rows, look.gains, problem.excess(look.rows))
         top = int(look.best(1)[0])

@@ -201,8 +201,7 @@ class SearchSpace:
 
     def is_valid(self, population: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """Bool [n]: rows that are canonical and use allowed values only."""
-        equal: NDArray[np.bool_] = (self.repair(population) == population).all(axis=1)
-        return equal
+        return variation.valid(self.layout, population)
 
     def smallest(self) -> Population:
         """int8 [genes]: least depth, kernels, ratios, width, resolution."""

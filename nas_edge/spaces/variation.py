@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,24 @@ class Layout:
     def genes(self) -> int:
         """Number of columns."""
         return len(self.values)
+
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Bool [genes * 256]: for each column whether it may have a value, an int8 read as uint8; 0 within stages."""
+        table = np.zeros((self.genes, 256), bool)
+        for column, values in enumerate(self.values):
+            table[column, values] = True
+        for stage in self.stages:
+            table[stage.kernels, 0] = table[stage.expands, 0] = True
+        return table.ravel()
+
+    @cached_property
+    def powers(self) -> NDArray[np.float32]:
+        """float32 [genes, 2 * stages]: which blocks of a stage are there, as a number, by kernels and by ratios."""
+        table = np.zeros((self.genes, 2 * len(self.stages)), np.float32)
+        for s, stage in enumerate(self.stages):
+            table[stage.kernels, s] = table[stage.expands, s + len(self.stages)] = 2.0 ** np.arange(len(stage.kernels))
+        return table
 
 
 def _full(layout: Layout, n: int, rng: np.random.Generator) -> Rows:
@@ -123,6 +142,25 @@ def repair(layout: Layout, rows: NDArray[np.integer[Any]]) -> Rows:
         leading = np.logical_and.accumulate(present, axis=1).sum(axis=1)
         depth[:, s] = _nearest(stage.depths, leading)
     return _cut(layout, result, depth)
+
+
+def valid(layout: Layout, rows: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+    """Bool [n]: canonical rows, those that `repair` would leave as they are."""
+    rows = np.asarray(rows)
+    if rows.ndim != 2 or rows.shape[1] != layout.genes:
+        raise ValueError(f"a population of this space has {layout.genes} columns, not shape {rows.shape}")
+    small = np.ascontiguousarray(rows, np.int8)
+    known: NDArray[np.bool_] = np.take(layout.allowed, small.view(np.uint8) + 256 * np.arange(layout.genes))
+    found: NDArray[np.bool_] = np.all(known, axis=1)
+    if rows.dtype != np.int8:
+        found &= (small == rows).all(axis=1)
+    there = (small != 0).astype(np.float32) @ layout.powers
+    stages = len(layout.stages)
+    found &= (there[:, :stages] == there[:, stages:]).all(axis=1)
+    for s, stage in enumerate(layout.stages):
+        # Blocks are there from the first on: of a stage of depth d the number is 2^d - 1.
+        found &= np.isin(there[:, s], 2.0**stage.depths - 1)
+    return found
 
 
 def extreme(layout: Layout, largest: bool) -> Rows:

@@ -55,6 +55,17 @@ def test_samples_mutants_and_children_are_canonical(name: str, seed: int) -> Non
         assert space.is_valid(rows).all()
 
 
+@settings(max_examples=60, deadline=None)
+@given(spaces, seeds, st.floats(0, 0.2))
+def test_rows_are_valid_where_repair_leaves_them_as_they_are(name: str, seed: int, share: float) -> None:
+    space, rng = SPACES[name], np.random.default_rng(seed)
+    rows = space.sample(64, rng)
+    noise = rng.integers(-128, 128, rows.shape)
+    changed = np.where(rng.random(rows.shape) < share, np.where(rng.random(rows.shape) < 0.5, 0, noise), rows)
+    for candidates in (changed.astype(np.int8), changed, changed * 256 + rows):
+        assert np.array_equal(space.is_valid(candidates), (space.repair(candidates) == candidates).all(axis=1))
+
+
 @settings(max_examples=30, deadline=None)
 @given(spaces, seeds)
 def test_any_rows_are_repaired_to_valid_ones_and_valid_ones_are_left_alone(name: str, seed: int) -> None:
