@@ -13,11 +13,12 @@ from nas_edge.cli.common import (
     JsonOption,
     SeedOption,
     emit,
+    note,
     parse_resolutions,
     parsed,
     shown_progress,
 )
-from nas_edge.errors import ConfigError
+from nas_edge.errors import ConfigError, NasEdgeError
 from nas_edge.units import (
     parse_bytes,
     parse_count,
@@ -50,6 +51,7 @@ nas-edge search --space nasbench.csv --limit 'flops<=100M' --strategy aging
 nas-edge search --resume runs/20260101-120000-local"""
 
 Texts = list[str]
+INTERRUPTED = 130
 Switch = bool | None
 
 
@@ -184,24 +186,50 @@ def search(
 
 
 def _run(requests: list[SearchRequest], json_output: bool) -> int:
-    """One search after another; several are one JSON object with a list of runs."""
-    from nas_edge.errors import BudgetError
+    """One search, or one for each of several targets."""
     from nas_edge.pipeline.searching.flow import search_flow
 
-    reports = []
+    if len(requests) > 1:
+        return _run_each(requests, json_output)
+    with shown_progress() as progress:
+        report = search_flow(requests[0], progress)
+    emit(json_output, report.to_json(), report.lines())
+    return report.exit_code
+
+
+def _run_each(requests: list[SearchRequest], json_output: bool) -> int:
+    """One search after another: what one of them fails with does not hide what the others came to."""
+    from nas_edge.pipeline.searching.flow import search_flow
+
+    runs: list[dict[str, Any]] = []
+    lines: list[str] = []
+    failed: dict[str, NasEdgeError] = {}
+    code = 0
     for request in requests:
+        lines.append(f"== {request.target}")
         try:
             with shown_progress() as progress:
-                reports.append(search_flow(request, progress))
-        except BudgetError as error:
-            # One of several targets: whose budget it is must be said.
-            raise error if len(requests) == 1 else BudgetError(f"{request.target}: {error}") from error
-    if len(reports) == 1:
-        emit(json_output, reports[0].to_json(), reports[0].lines())
-    else:
-        lines = [line for report in reports for line in (f"== {report.request.target}", *report.lines())]
-        emit(json_output, {"runs": [report.to_json() for report in reports]}, lines)
-    return max(report.exit_code for report in reports)
+                report = search_flow(request, progress)
+        except NasEdgeError as error:
+            failed[request.target], code = error, max(code, error.exit_code)
+            runs.append({"target": request.target, "error": str(error)})
+            lines.append(f"error      {error}")
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+            lines.append("interrupted before anything was found")
+        else:
+            code = max(code, report.exit_code)
+            runs.append({"target": request.target, **report.to_json()})
+            lines += report.lines()
+        if code == INTERRUPTED:
+            break
+    # The same mistake for every target is one mistake.
+    if len(failed) == len(requests) and len({str(error) for error in failed.values()}) == 1:
+        raise failed[requests[0].target]
+    emit(json_output, {"runs": runs}, lines)
+    for target, failure in failed.items():
+        note(f"error: {target}: {' '.join(str(failure).split())}")
+    return code
 
 
 def _one_each(request: SearchRequest) -> list[SearchRequest]:
@@ -211,7 +239,7 @@ def _one_each(request: SearchRequest) -> list[SearchRequest]:
     alone = [
         replace(
             request, target=one.target, latency_ms=one.latency_ms, energy_mj=one.energy_mj, host=one.host,
-            serial=one.serial, others=(), out=None if request.out is None else request.out / one.target,
+            serial=one.serial, others=(), out=None if request.out is None else request.out / Path(one.target).stem,
         )
         for one in request.targets
     ]  # fmt: skip

@@ -15,6 +15,8 @@ from nas_edge.search.metrics import Metric
 from nas_edge.search.problem import Problem
 from nas_edge.spaces import Population
 
+FAR = 9.0  # a relative excess that is easier to read as a multiple
+
 
 def refuse_impossible(problem: Problem, known: Population, seed: int) -> None:
     """Raise BudgetError where a single constraint is beyond every architecture, whatever the others say.
@@ -35,7 +37,7 @@ def refuse_impossible(problem: Problem, known: Population, seed: int) -> None:
             most = "least" if constraint.upper else "greatest"
             raise BudgetError(
                 f"{bound(constraint, metric)} cannot be met: the {most} {'' if end.exact else 'found '}in space "
-                f"{problem.space.name!r} is {figure(metric, end.figure)}, {excess:.1%} off, by "
+                f"{problem.space.name!r} is {figure(metric, end.figure)}, {_off(excess)}, by "
                 f"{_arch(problem, end.arch)}"
             )
 
@@ -52,7 +54,7 @@ def refuse_contradiction(problem: Problem, archive: Archive) -> None:
             metric = problem.metrics[constraint.metric]
             value = float(problem.values(constraint.metric, row[None])[0])
             wanted = f"{constraint.op} {figure(metric, constraint.limit)} is wanted"
-            off = f"{archive.excess[nearest, i]:.1%} off"
+            off = _off(float(archive.excess[nearest, i]))
             broken.append(f"{constraint.metric} is {figure(metric, value)} ({wanted}, {off})")
     raise BudgetError(
         f"none of {len(archive.rows)} architectures of {problem.space.name!r} meets all of "
@@ -77,6 +79,11 @@ def figure(metric: Metric, value: float) -> str:
         return f"{100 * value:.2f} %"
     text = units.format_count(value) if abs(value) >= 1000 else f"{value:.4g}"
     return f"{text} {metric.unit}".rstrip()
+
+
+def _off(excess: float) -> str:
+    """By how much a limit is missed, relative to it."""
+    return f"{excess:.1%} off" if excess < FAR else f"{1 + excess:,.0f} times as much"
 
 
 def _arch(problem: Problem, row: Population) -> str:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from nas_edge.errors import BudgetError
 from nas_edge.search import AdditiveMetric, Constraint, FunctionMetric, search
 from nas_edge.search.infeasible import figure
 
@@ -27,3 +28,11 @@ def test_a_limit_on_the_objective_itself_is_not_called_slack(tiny_space):
     limits = [Constraint(m.name, "<=", 2 * float(m(rows).max())) for m in (macs, params)]
     result = search(tiny_space, {"macs": macs, "params": params}, limits, objective="macs")
     assert [slack.constraint.metric for slack in result.slack] == ["params"]
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.5, r"100\.0% off"), (0.001, "1,000 times as much")])
+def test_a_limit_far_below_all_is_missed_by_a_multiple(tiny_space, share, told):
+    macs = AdditiveMetric("macs", "MACs", tiny_space.costs(lambda block: block.macs, 4))
+    limit = Constraint("macs", "<=", share * float(macs(tiny_space.enumerate()).min()))
+    with pytest.raises(BudgetError, match=told):
+        search(tiny_space, {"macs": macs}, [limit], objective="macs")
