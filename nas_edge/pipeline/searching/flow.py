@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nas_edge.errors import BudgetError, NasEdgeError
+from nas_edge.errors import BudgetError, ConfigError, FormatError, NasEdgeError
 from nas_edge.pipeline.running.directory import run_path, writing
 from nas_edge.pipeline.searching.aims import Aim
 from nas_edge.pipeline.searching.memory_figure import memory_figure
@@ -105,6 +106,8 @@ def search_flow(request: SearchRequest, progress: Progress = silent) -> SearchRe
         with writing(path, over_interrupted=True) as directory:
             write_run(task, report, course.last, directory, time.monotonic() - begun)
     except NasEdgeError as error:
+        if state.found and isinstance(error, FormatError):
+            raise  # what is damaged is named, and the rest is still worth something
         # A mistake is the same mistake when it is made again.
         if not state.worthwhile or error.exit_code != 1:
             state.finish()
@@ -142,13 +145,25 @@ def _refined(task: SearchTask, state: SearchState, course: _Course, progress: Pr
 
 def _predicted(task: SearchTask, state: SearchState, course: _Course, progress: Progress) -> _Chosen:
     request = task.request
-    identity = {"seed": request.seed, "evaluations": request.evaluations, "strategy": request.strategy}
-    journal = SearchJournal(state.path("search"), {**identity, "limits": [str(c) for c in task.constraints()]})
-    result = course.count(task.search(progress=progress, journal=journal))
+    result = course.count(task.search(progress=progress, journal=_journal(task, state, course)))
     course.notes += _slack_notes(task, result)
     if request.pareto:
         course.front = _front(result, [{}] * len(result.front))
     return _Chosen(result.best, AccuracyFigure(result.figures["accuracy"], proxy=task.source.proxy))
+
+
+def _journal(task: SearchTask, state: SearchState, course: _Course) -> SearchJournal:
+    """What was evaluated before the search was cut; nothing where that would be another search by now."""
+    path, identity = state.path("search"), task.identity()
+    try:
+        return SearchJournal(path, identity)
+    except (ConfigError, FormatError):
+        shutil.rmtree(path, ignore_errors=True)
+        course.notes.append(
+            "what was kept of a search that was cut is damaged, or of other options, tables or predictors: searched "
+            "from the start"
+        )
+        return SearchJournal(path, identity)
 
 
 def _counted(task: SearchTask, chosen: _Chosen, course: _Course, progress: Progress) -> _Chosen:

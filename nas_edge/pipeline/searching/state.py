@@ -30,11 +30,15 @@ class SearchState:
     Args:
         run: the run's directory, which need not exist.
 
+    Attributes:
+        found: whether there was something to go on from to begin with.
+
     """
 
     def __init__(self, run: Path) -> None:
         self.run = run
         self.directory = run.with_name(run.name + SUFFIX)
+        self.found = self.worthwhile
         self._sittings = 0
 
     def begin(self, request: SearchRequest) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from nas_edge import __version__
 from nas_edge.errors import ConfigError, UnknownNameError
 from nas_edge.pipeline.microcontrollers import firmware_of, memory_limits
 from nas_edge.pipeline.searching.aims import Aim, chosen_precisions, open_aim
@@ -27,6 +31,7 @@ ZERO_COST_EVALUATIONS = 300
 MICROCONTROLLER_BUNDLE = "trashnet-mcu"
 """What is searched for microcontrollers where no bundle is named: no subnet of the usual one fits into any."""
 _ALWAYS = ("accuracy", "macs", "params")
+_PROBES = 16  # networks whose figures tell one search from another
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +153,18 @@ class SearchTask:
             precision,
             next((firmware for aim in aims if (firmware := firmware_of(aim.target)) is not None), None),
         )
+
+    def identity(self) -> dict[str, Any]:
+        """What makes this search and no other: the request, and what tables and predictors say of a few networks."""
+        asked = {name: value for name, value in self.request.to_json().items() if name != "out"}
+        space = self.source.space
+        # A proxy builds each network that it scores.
+        few = space.sample(0 if self.source.proxy else _PROBES, np.random.default_rng(0))
+        probes = np.concatenate([np.stack([space.smallest(), space.largest()]), few])
+        figures = [f"{value:.6g}" for metric in self.metrics().values() for value in metric(probes)]
+        digest = hashlib.sha256(" ".join(figures).encode()).hexdigest()
+        limits = [str(constraint) for constraint in self.constraints()]
+        return {"version": __version__, **asked, "limits": limits, "tables and predictors": digest}
 
     def search(
         self,

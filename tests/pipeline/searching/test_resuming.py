@@ -127,3 +127,59 @@ def test_a_request_survives_its_file(tmp_path: Path) -> None:
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no unfinished search"):
         unfinished_request(tmp_path / "run")
+
+
+def interrupted_at(monkeypatch: pytest.MonkeyPatch, batch: int, request: SearchRequest) -> None:
+    """Search until Ctrl-C comes with a batch of evaluations."""
+    from nas_edge.search.strategies.random import RandomSearch
+
+    calls = iter(range(100))
+
+    def interrupted(self, *args):
+        if next(calls) == batch:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RandomSearch, "tell", interrupted)
+        assert search_flow(request).interrupted
+
+
+BY_CHANCE = SearchRequest(**{**REQUEST.__dict__, "verify": False, "strategy": "random", "evaluations": 4000})
+
+
+def test_what_was_evaluated_under_another_table_is_not_taken_for_this_one_s(
+    stand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search_flow(SearchRequest(**{**BY_CHANCE.__dict__, "out": Path("whole"), "macs": 3e5}))
+    expected = without_times(Path("whole"))
+    interrupted_at(monkeypatch, 1, BY_CHANCE)
+    report = search_flow(SearchRequest(**{**BY_CHANCE.__dict__, "macs": 3e5}))
+    assert any("of other options, tables or predictors: searched from the start" in note for note in report.notes)
+    found = without_times(Path("mine"))
+    assert found["arch"] == expected["arch"]
+    assert found["accuracy"] == expected["accuracy"]
+
+
+def test_damaged_evaluations_are_left_out_and_made_again(stand: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted_at(monkeypatch, 1, BY_CHANCE)
+    (part,) = Path("mine.unfinished/search").glob("part-*.npz")
+    part.write_bytes(part.read_bytes()[:100])
+    report = search_flow(unfinished_request(Path("mine")))
+    assert not report.interrupted
+    assert any("damaged" in note for note in report.notes)
+    assert not Path("mine.unfinished").exists()
+
+
+def test_a_damaged_sitting_does_not_lose_the_others(stand: Path, failing: Failing) -> None:
+    failing.until = 2
+    with pytest.raises(DeviceError):
+        search_flow(REQUEST)
+    failing.until = 99
+    sitting = Path("mine.unfinished/sitting-000.json")
+    kept = sitting.read_text()
+    sitting.write_text(kept[:50])
+    with pytest.raises(FormatError, match=r"sitting-000\.json"):
+        search_flow(unfinished_request(Path("mine")))
+    assert Path("mine.unfinished/sitting-001.json").is_file()
+    sitting.write_text(kept)
+    assert search_flow(unfinished_request(Path("mine"))).verified
