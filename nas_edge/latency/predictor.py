@@ -17,7 +17,7 @@ from nas_edge.latency.plan import full_space
 from nas_edge.latency.pricing import Pricer
 from nas_edge.latency.table import LatencyTable
 from nas_edge.latency.transfer import FEWEST_NETWORKS, transfer
-from nas_edge.spaces import BlockSpec, Population, SearchSpace, TermCosts, TermIndex
+from nas_edge.spaces import BlockSpec, Population, SearchSpace, Term, TermCosts, TermIndex
 
 __all__ = ["ASSUMED", "ASSUMED_LOG_ERROR", "JACKKNIFE", "LatencyPrediction", "LatencyPredictor"]
 
@@ -55,10 +55,11 @@ class LatencyPredictor:
 
     Attributes:
         table: what it was made of.
-        space: whose populations it prices; any restriction of the same template will do.
+        space: whose populations it prices. Rows of widths and resolutions that a restriction leaves out are priced as
+            well, by a predictor of the whole space that is made when the first is met.
         num_classes: of the classifier.
         index: where each architecture's entries lie.
-        costs: of each of the `index.size` entries.
+        costs: of each of the `index.size` entries; NaN where the space's restriction leaves an entry out.
         inexact_ms: float64 [index.size], their modelled part.
         inputs: int64 [index.size], input side in pixels of the networks that have an entry; 0 where any may.
         missing: distinct blocks of the space that the table lacks.
@@ -80,6 +81,7 @@ class LatencyPredictor:
     interval_of: Interval
     extra: tuple[Population, Floats] | None = None
     _works: dict[tuple[float, int], Floats] = field(default_factory=dict, compare=False, repr=False)
+    _whole: list[LatencyPredictor] = field(default_factory=list, init=False, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -97,8 +99,7 @@ class LatencyPredictor:
             TableError: blocks are missing and `allow_modelled` is false, or the table has too few to model them.
 
         """
-        space = full_space(space)
-        table = with_blocks(table, space)
+        table = with_blocks(table, full_space(space))
         terms = space.terms(num_classes, table.header.precision)
         blocks = dict.fromkeys(block for term in terms for entry in term.blocks for block in entry)
         if not allow_modelled:
@@ -115,7 +116,7 @@ class LatencyPredictor:
         nothing = np.zeros(index.size)
         exact = all(prices[block].exact for block in blocks)
         costs = Costs(
-            flat({block: prices[block].ms for block in blocks}),
+            np.where(_left_out(terms), np.nan, flat({block: prices[block].ms for block in blocks})),
             flat({block: prices[block].doubt_ms for block in blocks}) if pricer.missing else nothing,
             flat({block: block.weight_bytes / 2**20 for block in blocks}),
         )
@@ -141,6 +142,8 @@ class LatencyPredictor:
         starts = range(0, max(len(population), 1), _CHUNK)
         parts = [self._predict(population[start : start + _CHUNK], confidence) for start in starts]
         point, low, high, exact = (np.concatenate(column) for column in zip(*parts, strict=True))
+        if self.space.allowed and np.isnan(point).any():
+            return self._of_the_whole_space().predict(population, confidence)
         return LatencyPrediction(point, low, high, exact, confidence, self.interval)
 
     def point(self, population: Population) -> Floats:
@@ -214,6 +217,13 @@ class LatencyPredictor:
 
     # Inside ----------------------------------------------------------------------------------------------------
 
+    def _of_the_whole_space(self) -> LatencyPredictor:
+        """The same for what the space's restriction leaves out: most searches never ask for it."""
+        if not self._whole:
+            whole = LatencyPredictor.of(self.table, full_space(self.space), self.num_classes)
+            self._whole.append(replace(whole, interval_of=self.interval_of, extra=self.extra, _works={}))
+        return self._whole[0]
+
     def _predict(self, population: Population, confidence: float) -> tuple[Floats, Floats, Floats, Floats]:
         at = self.index.locate(population)
         exact = np.ones(len(at))
@@ -244,7 +254,8 @@ class LatencyPredictor:
 
     def _calibrated(self, pricer: Pricer, extra: tuple[Population, Floats] | None) -> LatencyPredictor:
         """With the table's networks and the extra ones, if there are any."""
-        known = network_blocks(self.table, self.table.calibration_networks(), self.space)
+        space = full_space(self.space)
+        known = network_blocks(self.table, self.table.calibration_networks(), space)
         weights = np.ones(len(known))
         lowered = [blocks for blocks, _ in known]
         measured = np.array([ms for _, ms in known], np.float64)
@@ -252,7 +263,7 @@ class LatencyPredictor:
             each = max(1.0, 0.5 * len(known) / len(extra[1]))
             measured = measured * (self._drift(*extra) if known else 1.0)
             precision = self.table.header.precision
-            lowered += [self.space.lower(row, self.num_classes, precision) for row in extra[0]]
+            lowered += [space.lower(row, self.num_classes, precision) for row in extra[0]]
             measured = np.concatenate([measured, extra[1]])
             weights = np.concatenate([weights, np.full(len(extra[1]), each)])
         if not lowered:
@@ -267,6 +278,13 @@ class LatencyPredictor:
         logs = np.log(measured_ms / own.point(population))
         # One network's prediction is off by some per cent itself: a tenth of a network's weight on no drift at all.
         return float(np.exp(np.median(logs) * len(logs) / (len(logs) + _NO_DRIFT)))
+
+
+def _left_out(terms: Sequence[Term]) -> NDArray[np.bool_]:
+    """Entries that lower to nothing though all their genes are there, bool [entries]: those of a restriction."""
+    empty = np.array([not entry for term in terms for entry in term.blocks])
+    there = [(np.indices(term.shape) > 0).all(axis=0).ravel() for term in terms]
+    return empty & np.concatenate(there)
 
 
 def with_blocks(table: LatencyTable, space: SearchSpace | None = None) -> LatencyTable:

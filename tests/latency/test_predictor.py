@@ -137,6 +137,35 @@ def test_a_restricted_space_has_the_predictions_of_the_whole_one() -> None:
     assert full_space(small).resolutions == LITE0.resolutions
 
 
+@pytest.mark.parametrize("calibration", [0, 12])
+def test_what_a_restriction_leaves_out_is_priced_as_in_the_whole_space_once_it_is_asked_for(calibration) -> None:
+    table = make_table(LITE0, calibration=calibration)
+    small = LITE0.restrict([64, 80])
+    population = LITE0.sample(30, np.random.default_rng(10))
+    rows, others = population[:15], population[15:]
+    whole, restricted = (LatencyPredictor.of(table, space, 10) for space in (LITE0, small))
+    for a, b in ((whole, restricted), (whole.later(), restricted.later())):
+        for confidence in (0.5, 0.9):
+            there, here = a.predict(population, confidence), b.predict(population, confidence)
+            for name in ("low", "point", "high", "exact_share"):
+                assert (getattr(there, name) == getattr(here, name)).all()
+    learned = [predictor.recalibrated(rows, 1.2 * whole.point(rows)).point(others) for predictor in (whole, restricted)]
+    assert (learned[0] == learned[1]).all()
+
+
+def test_blocks_of_resolutions_that_are_left_out_are_not_missing() -> None:
+    small = LITE0.restrict([64, 80])
+    kept = set(distinct_blocks(small, 10))
+    partial = replace(TABLE, blocks={block: entry for block, entry in TABLE.blocks.items() if block in kept})
+    predictor = LatencyPredictor.of(partial, small, 10, allow_modelled=False)
+    assert predictor.missing == ()
+    assert predictor.model is None
+    prediction = predictor.predict(small.sample(10, np.random.default_rng(0)))
+    assert (prediction.exact_share == 1).all()
+    # Of other resolutions it says what is modelled.
+    assert (predictor.predict(LITE0.largest()[None]).exact_share < 1).all()
+
+
 def test_networks_of_a_space_with_fewer_resolutions_are_skipped_not_fatal() -> None:
     smaller = SearchSpace(LITE0.template.with_resolutions((64, 96)))
     predictor = LatencyPredictor.of(TABLE, smaller, 10)
