@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas_edge.errors import FormatError, MissingExtraError, TrainingError, UnknownNameError
-from nas_edge.supernet.elastic import ElasticInverted, Residual
 from nas_edge.supernet.official import read_checkpoint
+from nas_edge.supernet.sorting import sort_channels
 from nas_edge.supernet.supernet import Supernet
 
 
@@ -178,31 +178,3 @@ def load_lite0_state(net: Supernet, state: Mapping[str, Tensor], where: str) -> 
     missing = sorted(set(own) - filled)
     if missing:
         raise FormatError(f"{where}: lacks {len(missing)} tensors, first {missing[0]!r}")
-
-
-@torch.no_grad()
-def sort_channels(net: Supernet) -> None:
-    """Order the middle channels of every elastic block by importance, so that small ratios keep the best ones.
-
-    Importance is the L1 norm of the projection's weights over a channel (Once-for-All). The function of the
-    widest network does not change.
-    """
-    for block in net.blocks:
-        assert isinstance(block, Residual)
-        branch = block.conv
-        if not isinstance(branch, ElasticInverted) or branch.inverted_bottleneck is None:
-            continue
-        project = branch.point_linear.conv.conv.weight
-        order = project.abs().sum(dim=(0, 2, 3)).argsort(descending=True)
-        expand = branch.inverted_bottleneck
-        rows = [expand.conv.conv.weight, branch.depth_conv.conv.conv.weight]
-        for bn in (expand.bn.bn, branch.depth_conv.bn.bn):
-            rows += [bn.weight, bn.bias, bn.get_buffer("running_mean"), bn.get_buffer("running_var")]
-        for tensor in rows:
-            tensor.copy_(tensor[order].clone())
-        project.copy_(project[:, order].clone())
-        if branch.depth_conv.se is not None:
-            fc = branch.depth_conv.se.fc
-            fc["reduce"].weight.copy_(fc["reduce"].weight[:, order].clone())  # type: ignore[index, operator]
-            fc["expand"].weight.copy_(fc["expand"].weight[order].clone())  # type: ignore[index, operator]
-            fc["expand"].bias.copy_(fc["expand"].bias[order].clone())  # type: ignore[index, operator]

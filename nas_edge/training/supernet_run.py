@@ -13,14 +13,14 @@ from nas_edge.data.calibration import choose_calibration
 from nas_edge.files import make_directory, write_text
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, SearchSpace, Template
-from nas_edge.supernet.pretrained import sort_channels
+from nas_edge.supernet.sorting import sort_channels
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.supernet.weights import to_stored_precision
 from nas_edge.training.average import WeightAverage
 from nas_edge.training.evaluate import Evaluator
 from nas_edge.training.loop import HISTORY, Setting, Trained, train, uses_bf16
 from nas_edge.training.losses import Sandwich
-from nas_edge.training.phases import sorts_channels
+from nas_edge.training.phases import sorts_channels, space_of
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.shrinking import Shrinking
 from nas_edge.training.teacher import NetworkTeacher, Teacher
@@ -95,8 +95,8 @@ def _shrink(run: SupernetRun, net: Supernet, time_limit_s: float | None, progres
     teacher = run.teacher
     for number, phase in enumerate(phases):
         before = phases[number - 1] if number else None
-        if sorts_channels(phase, before):
-            sort_channels(net)
+        if before is not None and sorts_channels(phase, before):
+            sort_channels(net, trained=space_of(before, net.space))
         recipe, out = run.recipe.of_phase(number), make_directory(run.out / f"{number + 1}-{phase.name}")
         objective = Shrinking(net, phase, recipe, uses_bf16(recipe), teacher)
         setting = Setting(net, objective, run.dataset, run.preprocess, run.side, recipe, out)

