@@ -41,7 +41,7 @@ def export(
     calibrate: Annotated[
         str | None, typer.Option(help="Images that int8 is calibrated on: name, folder or CSV; default: the bundle's.")
     ] = None,
-    target: Annotated[str | None, typer.Option(help="Device of a TensorRT engine or of C; default: the run's.")] = None,
+    target: Annotated[str | None, typer.Option(help="Device that the file is for; default: the run's.")] = None,
     host: HostOption = None,
     serial: SerialOption = None,
     json_output: JsonOption = False,

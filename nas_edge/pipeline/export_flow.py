@@ -12,6 +12,7 @@ from nas_edge.errors import ConfigError, DataError, NasEdgeError
 from nas_edge.files import make_directory, write_json, write_text
 from nas_edge.pipeline.export_c import SOURCE, Chip, write_c
 from nas_edge.pipeline.export_formats import ExportFormat, checked_precision, export_format
+from nas_edge.pipeline.export_int8 import int8_form, targets_of
 from nas_edge.pipeline.export_litert import agreement_note, device_notes
 from nas_edge.pipeline.export_report import SENSITIVITY, ExportReport
 from nas_edge.pipeline.running.directory import Run, load_run
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from nas_edge.export.quantise import QuantisationReport
     from nas_edge.export.sensitivity import LayerSensitivity
     from nas_edge.pipeline.bundle import Bundle
+    from nas_edge.spaces.onnx_quantise import QdqForm
 
 PLAN = "model.plan"
 REPORT = "export.json"
@@ -43,7 +45,8 @@ class ExportWishes:
         keep_float: so many layers stay in float32: those that suffer most from int8.
         sensitivity: tell how much each layer suffers, even where none is kept.
         calibration: images that ranges are observed on, a name, folder or CSV; by default the bundle's.
-        target, host, serial: device that an engine is built on; by default the run's target, where it can be reached.
+        target, host, serial: device that the file is for: engines are built on it, and it is asked whether int8 sums
+            overflow there; by default the run's target, where it can be reached.
 
     """
 
@@ -113,9 +116,11 @@ def export_flow(
     plain = model if wanted != "fp32" else chosen.proof(chosen.artefact(model, "fp32"), "fp32")
     parity = check_parity(net, plain, proof.images, preprocess, progress=_part(progress, 2))
     lowered = _Lowered(model, None, ())
+    asked: tuple[str, ...] = ()
     if wanted != "fp32":
         calibration = _calibration(bundle, wishes.calibration, preprocess, side)
-        lowered = _lowered(model, chosen, wanted, calibration, preprocess, proof, wishes, progress)
+        form, asked = _form(chosen, wanted, found, wishes)
+        lowered = _lowered(model, chosen, wanted, form, calibration, preprocess, proof, wishes, progress)
     artefact = chosen.artefact(lowered.model, wanted)
     progress(4, 5, "writing")
     card, file = _card(found, bundle, wanted, lowered.report), chosen.file
@@ -138,7 +143,7 @@ def export_flow(
         notes += device_notes(artefact, side, wishes.target or found.target, bool(wishes.target), directory)
     report = ExportReport(
         run, directory, directory / file, format, wanted, parity, finetuned(run), lowered.report,
-        lowered.sensitive, chosen.kind(wanted).commands, plan, (*notes, *memory),
+        lowered.sensitive, chosen.kind(wanted).commands, plan, (*asked, *notes, *memory),
     )  # fmt: skip
     write_json(directory / REPORT, {"format": 1, "date": time.strftime("%Y-%m-%d"), "export": report.to_json()})
     return report
@@ -207,6 +212,7 @@ def _lowered(
     model: bytes,
     chosen: ExportFormat,
     precision: str,
+    form: QdqForm,
     calibration: NDArray[np.uint8],
     preprocess: Preprocess,
     proof: _ProofImages,
@@ -218,7 +224,7 @@ def _lowered(
 
     kept: tuple[str, ...] = ()
     sensitive: tuple[LayerSensitivity, ...] = ()
-    lower, form, told = model, chosen.form(), _part(progress, 3)
+    lower, told = model, _part(progress, 3)
     if precision == "int8":
         ranges = observed_ranges(model, calibration, preprocess, told)
         if wishes.keep_float or wishes.sensitivity:
@@ -232,6 +238,14 @@ def _lowered(
         progress=told,
     )  # fmt: skip
     return _Lowered(lower, report, sensitive)
+
+
+def _form(chosen: ExportFormat, precision: str, run: Run, wishes: ExportWishes) -> tuple[QdqForm, tuple[str, ...]]:
+    """Of the int8 model: one that the devices of the run compute without overflow, which they are asked."""
+    if precision != "int8":
+        return chosen.form(), ()
+    named = bool(wishes.target or wishes.host or wishes.serial)
+    return int8_form(chosen, targets_of(run.result, wishes.target), wishes.host, wishes.serial, named)
 
 
 def _engine(

@@ -103,5 +103,5 @@ class ExportReport:
         if kept := self.quantisation.kept_float:
             lines.append(f"in float   {', '.join(kept)}")
         if self.quantisation.weight_bits < 8:
-            lines.append("note       this CPU's int8 sums overflow with 8-bit weights: they have 7 bits")
+            lines.append("note       the device's int8 sums overflow with 8-bit weights: they have 7 bits")
         return lines + [f"WARNING    {text}" for text in [self.quantisation.warning()] if text]

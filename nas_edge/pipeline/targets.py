@@ -98,6 +98,8 @@ class Target(BaseModel):
         precision: fp32, fp16 or int8.
         threads: of the runtime.
         power_mode: what the device must be set to, "" where there is no such thing.
+        int8_weight_bits: 7 where sums of int8 products overflow with weights of 8 bits (x86 without VNNI), else 8; None
+            where nobody knows. A device that can be reached is asked instead.
         board: of a microcontroller, as `mcu.boards` knows it; "" for the target's own name.
         accelerator: an Ethos-U, where networks run on one.
         flash: words of the command that writes "{firmware}" to a microcontroller, run without a shell.
@@ -119,6 +121,7 @@ class Target(BaseModel):
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     threads: int = Field(default=1, ge=1, le=1024, strict=True)
     power_mode: str = ""
+    int8_weight_bits: Literal[7, 8] | None = None
     board: str = ""
     flash: tuple[str, ...] = ()
     accelerator: AcceleratorNames | None = None

@@ -1,0 +1,126 @@
+"""Weights of an int8 file have as many bits as the device can take, which is asked, not this machine."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from nas_edge.errors import NasEdgeError, UnknownNameError
+from nas_edge.pipeline.adding import Wishes, add_target
+from nas_edge.pipeline.export_flow import ExportWishes, export_flow
+from nas_edge.pipeline.export_int8 import targets_of
+from nas_edge.pipeline.searching.flow import search_flow
+from nas_edge.pipeline.searching.request import SearchRequest
+from nas_edge.pipeline.targets import load_target
+from nas_edge.runtimes.saturation import weight_bits
+from nas_edge.runtimes.visits import RemoteRuntime
+from tests.devices.sshd import *  # noqa: F403 - fixtures
+from tests.devices.sshd import free_port
+from tests.stand import BOARD
+
+
+@pytest.fixture(autouse=True)
+def own_lock(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))
+
+
+@pytest.fixture
+def run(stand):
+    return search_flow(SearchRequest(target="board", bundle="tiny", latency_ms=2.0, evaluations=1000)).run
+
+
+@pytest.fixture
+def there(stand, ssh_home):
+    """A target over a real sshd, on which the agent runs ONNX Runtime."""
+    return add_target("there", Wishes(host=ssh_home.address, python=sys.executable, directory=str(ssh_home.tmp)))
+
+
+def greatest_code(model: Path) -> int:
+    """Of all weights of an int8 file."""
+    codes = [numpy_helper.to_array(i) for i in onnx.load(model).graph.initializer if i.name.endswith("weight.code")]
+    return max(int(np.abs(code.astype(int)).max()) for code in codes)
+
+
+def say(name: str, line: str) -> None:
+    Path("targets").mkdir(exist_ok=True)
+    Path("targets", f"{name}.yaml").write_text(f"{BOARD}{line}\n")
+
+
+def of(run: Path, **changes: object) -> Path:
+    """The run, as if it were of other targets."""
+    result = json.loads((run / "result.json").read_text()) | changes
+    (run / "result.json").write_text(json.dumps(result))
+    return run
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_a_device_out_of_reach_has_what_its_target_says(run, bits):
+    say("board", f"int8_weight_bits: {bits}")
+    report = export_flow(run, precision="int8")
+    assert greatest_code(report.model) == 2 ** (bits - 1) - 1
+    assert report.quantisation.weight_bits == bits
+    assert f"int8 weights have {bits} bits, as the target board says; it was not asked" in report.notes
+    assert ("the device's int8 sums overflow" in "\n".join(report.lines())) == (bits == 7)
+
+
+def test_where_nobody_says_this_machine_stands_in_and_that_is_told_in_one_line(run):
+    report = export_flow(run, precision="int8")
+    (note,) = [note for note in report.notes if "int8 weights" in note]
+    assert f"{weight_bits()} bits, as they may here: board was not asked whether its sums overflow" in note
+    assert "--host" in note
+    assert not any("int8 weights" in note for note in export_flow(run, precision="fp32").notes)
+
+
+def test_a_run_of_a_device_whose_name_is_no_target_is_exported_all_the_same(run):
+    report = export_flow(of(run, target="pi-10.0.0.9"), precision="int8")
+    assert any("pi-10.0.0.9 was not asked" in note for note in report.notes)
+
+
+def test_of_several_devices_the_weakest_decides(run):
+    say("old", "int8_weight_bits: 7")
+    say("board", "int8_weight_bits: 8")
+    report = export_flow(of(run, targets={"board": {}, "old": {}}), precision="int8")
+    assert greatest_code(report.model) == 63
+    assert sum("int8 weights" in note for note in report.notes) == 2
+    assert targets_of({"target": "a", "targets": {"a": {}, "b": {}}}, None) == ("a", "b")
+    assert targets_of({"target": "a", "targets": {"a": {}, "b": {}}}, "c") == ("c",)
+    named = export_flow(run, precision="int8", wishes=ExportWishes(target="board"))
+    assert greatest_code(named.model) == 127
+
+
+def test_a_device_that_can_be_reached_is_asked(run, there, ssh_home, monkeypatch):
+    report = export_flow(of(run, target="there"), precision="int8")
+    assert "int8 weights as there said when it was asked" in report.notes
+    assert greatest_code(report.model) == 2 ** (weight_bits() - 1) - 1
+    monkeypatch.setattr(
+        "nas_edge.runtimes.saturation.weight_bits_of", lambda runtime: 7 if isinstance(runtime, RemoteRuntime) else 8
+    )
+    report = export_flow(run, precision="int8")
+    assert greatest_code(report.model) == 63
+    assert "overflow" in "\n".join(report.lines())
+    assert list(ssh_home.tmp.iterdir()) == []
+
+
+def test_a_device_that_is_gone_is_told_and_one_that_was_named_must_answer(run, ssh_home):
+    gone = f"device: {{kind: ssh, address: 'nobody@127.0.0.1:{free_port()}'}}"
+    Path("targets").mkdir()
+    Path("targets", "there.yaml").write_text(BOARD.replace("device: {kind: none}", gone))
+    report = export_flow(of(run, target="there"), precision="int8")
+    (note,) = [note for note in report.notes if "int8 weights" in note]
+    assert "there was not asked" in note
+    assert "\n" not in note
+    with pytest.raises(NasEdgeError):
+        export_flow(run, precision="int8", wishes=ExportWishes(target="there"))
+    with pytest.raises(UnknownNameError, match="nowhere"):
+        export_flow(run, precision="int8", wishes=ExportWishes(target="nowhere"))
+
+
+def test_shipped_targets_of_onnx_runtime_say_what_their_cores_take():
+    for name, bits in (("intel-i7-8700k", 7), ("raspberry-pi-4", 8), ("raspberry-pi-5", 8)):
+        assert load_target(name).int8_weight_bits == bits
