@@ -29,6 +29,7 @@ FEATURES = (
     "kernel 5", "kernel 7", "squeeze", "h-swish", "stride 2", "no inverted residual", "side", "channels", "launches",
     "macs", "weights", "moved",
 )  # fmt: skip
+_TIMED = 8  # of these are a share of the time
 _FOLDS = 20
 _LEAST_SHARE = 0.2  # of a block's first guess, below which no correction takes it
 _LEAST_MS = 1e-6
@@ -63,18 +64,47 @@ class Carrying:
 
     def block_ms(self, blocks: Sequence[BlockSpec], parts: Floats) -> Floats:
         """Milliseconds on the other device, float64 [n], of blocks whose parts (float64 [n, parts]) are given."""
+        return self.priced(BlockFeatures.of(blocks), parts)
+
+    def priced(self, features: BlockFeatures, parts: Floats) -> Floats:
+        """The same where the blocks' features are at hand."""
         guess = np.maximum(parts @ self.shares, _LEAST_MS)
-        design = block_features(blocks, guess) - self.means * guess[:, None]
+        design = features.at(guess) - self.means * guess[:, None]
         learned: Floats = np.maximum(guess + design @ self.weights, _LEAST_SHARE * guess)
         if not self.plain_share:
             return learned
         return (1 - self.plain_share) * learned + self.plain_share * self.plain_factor * parts[:, 0]
 
 
+@dataclass(frozen=True)
+class BlockFeatures:
+    """What sums to a network's features: a share of each block's time, and what no time enters.
+
+    Attributes:
+        of_time: float64 [n, features], to be multiplied by the block's ms.
+        fixed: float64 [n, features].
+
+    """
+
+    of_time: Floats
+    fixed: Floats
+
+    @classmethod
+    def of(cls, blocks: Sequence[BlockSpec]) -> BlockFeatures:
+        """Of `n` blocks."""
+        rows = np.array([_features(block) for block in blocks], np.float64).reshape(len(blocks), len(FEATURES))
+        timed = np.arange(len(FEATURES)) < _TIMED
+        return cls(np.where(timed, rows, 0.0), np.where(timed, 0.0, rows))
+
+    def at(self, ms: Floats) -> Floats:
+        """float64 [n, features] for blocks that take `ms`, float64 [n]."""
+        found: Floats = self.of_time * ms[:, None] + self.fixed
+        return found
+
+
 def block_features(blocks: Sequence[BlockSpec], known_ms: Floats) -> Floats:
     """float64 [n, features]: what sums to a network's features."""
-    rows = [_features(block, float(ms)) for block, ms in zip(blocks, known_ms, strict=True)]
-    return np.array(rows, np.float64).reshape(len(rows), len(FEATURES))
+    return BlockFeatures.of(blocks).at(known_ms)
 
 
 def fit_carrying(
@@ -89,7 +119,7 @@ def fit_carrying(
         parts: float64 [blocks, parts] in ms, none negative: what is known of each of them.
 
     """
-    row_of = {block: i for i, block in enumerate(blocks)}
+    row_of, known = {block: i for i, block in enumerate(blocks)}, BlockFeatures.of(blocks)
     counts = np.zeros((len(networks), len(blocks)))
     for i, network in enumerate(networks):
         for block in network:
@@ -113,7 +143,7 @@ def fit_carrying(
         shares = _shares(counts[kept] @ parts / measured[kept][:, None], trust[kept])
         guess = np.maximum(parts @ shares, _LEAST_MS)
         sums = counts @ guess
-        features = (counts @ block_features(blocks, guess)) / sums[:, None]
+        features = (counts @ known.at(guess)) / sums[:, None]
         means, spread = features[kept].mean(axis=0), features[kept].std(axis=0)
         spread[spread < 1e-9 * (np.abs(means) + 1e-300)] = np.inf  # what all networks share alike is no correction
         design, ratios = (features - means) / spread, measured / sums
@@ -123,7 +153,7 @@ def fit_carrying(
         level, slopes = (part[0] for part in _ridge(design, ratios, (trust * kept)[None], strength))
         weights = np.where(np.isfinite(spread), slopes / (spread * level), 0.0)
         carrying = Carrying(shares * level, weights, means / level, strength, np.zeros(0))
-        return carrying, counts @ carrying.block_ms(blocks, parts)
+        return carrying, counts @ carrying.priced(known, parts)
 
     whole, predicted = fit(np.ones(m, bool))
     left_out = predicted.copy()
@@ -206,14 +236,13 @@ def _ridge(design: Floats, ratios: Floats, kept: Floats, strength: float) -> tup
     return level - (centre * slopes).sum(axis=1), slopes
 
 
-def _features(block: BlockSpec, ms: float) -> tuple[float, ...]:
+def _features(block: BlockSpec) -> tuple[float, ...]:
+    """In the order of `FEATURES`; the first `_TIMED` for each ms that the block takes."""
     inside, outside = block.height * block.width, block.out_height * block.out_width
     layers = 2 + block.expands if block.kind is Kind.INVERTED_RESIDUAL else 1
     moved = inside * (block.in_channels + block.mid_channels) + outside * (block.mid_channels + block.out_channels)
     return (
-        ms * (block.kernel == 5), ms * (block.kernel >= 7), ms * block.se,
-        ms * (block.activation is Activation.H_SWISH), ms * (block.stride > 1),
-        ms * (block.kind is not Kind.INVERTED_RESIDUAL), ms * 0.5 * float(np.log(inside)),
-        ms * float(np.log(block.mid_channels)), layers + 3.0 * block.se, block.macs / 1e6, block.weight_bytes / 1e6,
-        moved / 1e6,
+        block.kernel == 5, block.kernel >= 7, block.se, block.activation is Activation.H_SWISH, block.stride > 1,
+        block.kind is not Kind.INVERTED_RESIDUAL, 0.5 * float(np.log(inside)), float(np.log(block.mid_channels)),
+        layers + 3.0 * block.se, block.macs / 1e6, block.weight_bytes / 1e6, moved / 1e6,
     )  # fmt: skip
