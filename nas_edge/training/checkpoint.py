@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from nas_edge.errors import FormatError, TrainingError
 from nas_edge.files import write_atomic
 from nas_edge.training.average import WeightAverage
+from nas_edge.training.recipe import Recipe
 from nas_edge.training.schedule import Horizon
 
 FORMAT = 1
@@ -115,7 +116,9 @@ def load_checkpoint(
 
 
 def _same_recipe(saved: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    wanted = json.loads(json.dumps(wanted))
+    # What a recipe could not say when the checkpoint was written was as it is by default now.
+    defaults = Recipe().to_dict()
+    saved, wanted = defaults | saved, defaults | json.loads(json.dumps(wanted))
     different = [key for key in sorted(saved.keys() | wanted.keys()) if saved.get(key) != wanted.get(key)]
     if different:
         changes = ", ".join(f"{key}: {saved.get(key)!r} then, {wanted.get(key)!r} now" for key in different)

@@ -32,6 +32,7 @@ def finetune_recipe(recipe: Recipe, epochs: int, seed: int) -> Recipe:
         drop_connect=recipe.drop_connect / 2,
         ema=0.98,
         bf16=None,
+        first_side=0,
         seed=seed,
     )
 

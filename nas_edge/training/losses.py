@@ -24,7 +24,7 @@ class Objective(Protocol):
         """Loss of the largest (or only) network.
 
         Args:
-            images: normalised float [n, 3, s, s] at the largest resolution.
+            images: normalised float [n, 3, s, s] at the largest resolution, or smaller while a run's batches grow.
             targets: class probabilities float [n, classes].
             teacher_only: train the largest architecture alone.
             rng: draws the random architectures.
@@ -56,7 +56,7 @@ class Sandwich:
         self.column = space.columns["r"]
 
     def _forward(self, images: Tensor, arch: Population, largest: bool) -> Tensor:
-        side = self.net.template.resolutions[int(arch[self.column]) - 1]
+        side = min(self.net.template.resolutions[int(arch[self.column]) - 1], images.shape[-1])
         x = resize_batch(images, side)
         drop, dropout = (self.recipe.drop_connect, self.recipe.dropout) if largest else (0.0, 0.0)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
@@ -88,7 +88,7 @@ class Single:
     def backward(self, images: Tensor, targets: Tensor, teacher_only: bool, rng: np.random.Generator) -> float:
         """See `Objective`; `teacher_only` and `rng` change nothing."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.net(resize_batch(images, self.side))
+            logits = self.net(resize_batch(images, min(self.side, images.shape[-1])))
         loss = soft_cross_entropy(logits, targets, self.recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())

@@ -53,6 +53,8 @@ class Recipe:
         augmentation: of the training images.
         storage_scale: training images are kept at this multiple of the largest resolution before cropping.
         teacher_weight: share of a teacher's answers in what the largest learns from, where a teacher is given.
+        first_side: side in pixels that batches begin with, 0 for full size at once (see `training.growing`).
+        growing_share: of the run, in which they grow to full size.
         seed: of everything random.
     """
 
@@ -78,6 +80,8 @@ class Recipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     storage_scale: float = 1.125
     teacher_weight: float = 0.7
+    first_side: int = 0
+    growing_share: float = 0.6
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -89,7 +93,8 @@ class Recipe:
             raise ConfigError("recipe: accumulate must be 1 or more and leave two images in each part of a batch")
         if not 0 <= self.teacher_weight <= 1:
             raise ConfigError(f"recipe: teacher_weight must be within 0..1, not {self.teacher_weight}")
-
+        if self.first_side < 0 or not 0 <= self.growing_share <= 1:
+            raise ConfigError("recipe: first_side must be 0 or more, and growing_share within 0..1")
         if self.freeze_epochs < 0:
             raise ConfigError(f"recipe: freeze_epochs must be 0 or more, not {self.freeze_epochs}")
         if len({phase.name for phase in self.phases}) != len(self.phases):
@@ -101,6 +106,7 @@ class Recipe:
         return replace(
             self, epochs=phase.epochs, teacher_epochs=0, learning_rate=phase.learning_rate,
             warmup_epochs=phase.warmup_epochs, seed=self.seed + _SEEDS_APART * (number + 1), phases=(),
+            first_side=0 if number else self.first_side,
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:

@@ -31,7 +31,8 @@ class Shrinking:
         soft = self.teacher.probabilities(images) if self.teacher is not None else None
         archs = self.space.sample(self.phase.subnets, rng)
         archs[:, self.column] = archs[0, self.column]
-        batch = resize_batch(images, self.net.template.resolutions[int(archs[0, self.column]) - 1])
+        side = min(self.net.template.resolutions[int(archs[0, self.column]) - 1], images.shape[-1])
+        batch = resize_batch(images, side)
         regular = self.recipe if self.phase.largest_only else None
         drop, dropout = (regular.drop_connect, regular.dropout) if regular else (0.0, 0.0)
         total = 0.0

@@ -19,6 +19,7 @@ from nas_edge.errors import TrainingError
 from nas_edge.supernet.synced_norm import synchronise_norms
 from nas_edge.training.average import WeightAverage
 from nas_edge.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from nas_edge.training.growing import growing_side
 from nas_edge.training.losses import Objective
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.schedule import FirstEpochs, Horizon, learning_rate
@@ -123,10 +124,10 @@ class Run:
         net = self.setting.net
         kept = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         indices = np.arange(self.setting.recipe.batch_size)
-        self.backward(0, 0, indices, False)  # first use compiles kernels
+        self.backward(0, 0, indices, False, self.setting.side)  # first use compiles kernels
         start = time.monotonic()
         for i in range(_TIMED_STEPS):
-            self.backward(i, 0, indices, False)
+            self.backward(i, 0, indices, False, self.setting.side)
         seconds = (time.monotonic() - start) / _TIMED_STEPS * self.steps_per_epoch
         net.load_state_dict(kept)
         self.optimiser.zero_grad()
@@ -146,7 +147,8 @@ class Run:
         rate = learning_rate(recipe.learning_rate, at.step, self.first(recipe.warmup_epochs), horizon)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * 0.5**at.attempt
-        loss = self.backward(at.step, at.attempt, indices, self.teacher_only(at.step, horizon))
+        side = growing_side(recipe.first_side, self.setting.side, recipe.growing_share, horizon.progress(at.step))
+        loss = self.backward(at.step, at.attempt, indices, self.teacher_only(at.step, horizon), side)
         self.workers.mean_gradients(self.parameters)
         (loss,) = self.workers.mean(loss)
         if not math.isfinite(loss):
@@ -162,15 +164,15 @@ class Run:
         self.average.update(self.setting.net)
         return loss
 
-    def backward(self, step: int, attempt: int, indices: NDArray[np.int64], teacher_only: bool) -> float:
-        """Forward and backward of this process's share of a batch, part by part: the mean loss."""
+    def backward(self, step: int, attempt: int, indices: NDArray[np.int64], teacher_only: bool, side: int) -> float:
+        """Forward and backward of this process's share of a batch at a side, part by part: the mean loss."""
         recipe = self.setting.recipe
         seed = (recipe.seed + _SEEDS_APART * (attempt + 10 * self.workers.rank)) * 1_000_003 + step
         torch.manual_seed(seed)  # dropout and drop-connect
         generator = torch.Generator().manual_seed(seed)
         draws = [recipe.seed, 2, step, *([attempt] if attempt else [])]  # of architectures: the same in every process
         parts = np.array_split(self.workers.part(indices), recipe.accumulate)
-        losses = [self._part(part, teacher_only, np.random.default_rng(draws), generator) for part in parts]
+        losses = [self._part(part, teacher_only, np.random.default_rng(draws), generator, side) for part in parts]
         if recipe.accumulate > 1:
             for parameter in self.parameters:
                 if parameter.grad is not None:
@@ -178,11 +180,16 @@ class Run:
         return float(np.mean(losses))
 
     def _part(
-        self, indices: NDArray[np.int64], teacher_only: bool, rng: np.random.Generator, generator: torch.Generator
+        self,
+        indices: NDArray[np.int64],
+        teacher_only: bool,
+        rng: np.random.Generator,
+        generator: torch.Generator,
+        side: int,
     ) -> float:
         recipe, setting = self.setting.recipe, self.setting
         begun = time.monotonic()
-        images = recipe.augmentation.apply(self.images[indices], setting.side, setting.preprocess, generator)
+        images = recipe.augmentation.apply(self.images[indices], side, setting.preprocess, generator)
         targets = F.one_hot(self.labels[torch.from_numpy(indices)], len(setting.dataset.classes)).float()
         images, targets = _blended(images, targets, recipe, rng, generator)
         self.waited_s += time.monotonic() - begun
