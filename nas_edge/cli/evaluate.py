@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nas_edge.cli.common import DebugOption, JsonOption, SeedOption, emit, shown_progress
+from nas_edge.errors import ConfigError, UnknownNameError
 
 EPILOG = """Examples:
 
@@ -16,7 +18,9 @@ nas-edge evaluate trashnet --arch arch.json
 
 nas-edge evaluate my-bundle --arch largest --split test --data photos/
 
-nas-edge evaluate my-bundle --measure int8 --subnets 120"""
+nas-edge evaluate my-bundle --measure int8 --subnets 120
+
+nas-edge evaluate my-bundle --study alone --out study --epochs 60"""
 
 
 def register(app: typer.Typer) -> None:
@@ -41,11 +45,34 @@ def evaluate(
         typer.Option(help="Of a bundle: measure many subnets in this precision (int8), so that searches can score it."),
     ] = None,
     subnets: Annotated[int, typer.Option(min=20, max=2000, help="With --measure: how many.")] = 120,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            metavar="alone",
+            help="Of a bundle: train subnets from scratch, three of each quartile of MACs, and hold them against the"
+            " weights they inherit.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="With --study: its directory; an unfinished one is resumed.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="With --study: of each training; default: as many as the supernet had.")
+    ] = None,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
-    """Accuracy of one network on real images, batch norms recalibrated, with its 95 % interval."""
+    """Accuracy of one network on real images, batch norms recalibrated, with its 95 % interval; or of many."""
+    if study is not None:
+        if study != "alone":
+            raise UnknownNameError("study", study, ["alone"])
+        if out is None:
+            raise ConfigError("--study takes a while: name the directory that keeps it, --out DIRECTORY")
+        from nas_edge.pipeline.alone.study import study_alone
+
+        with shown_progress(announce=True) as progress:
+            studied = study_alone(subject, out, epochs=epochs, data=data, seed=seed, progress=progress)
+        emit(json_output, studied.to_json(), studied.lines())
+        return studied.exit_code
     if measure is not None:
         from nas_edge.pipeline.accuracy_flow import measure_accuracy
 

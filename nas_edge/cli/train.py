@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nas_edge.cli.common import DebugOption, JsonOption, SeedOption, emit, parse_resolutions, parsed, shown_progress
+from nas_edge.errors import ConfigError
 from nas_edge.units import parse_duration_s
 
 EPILOG = """Examples:
 
 nas-edge train --data photos/ --space lite0 --init efficientnet-lite0 --out my-bundle
 
-nas-edge train --data labels.csv --space mcu --out my-bundle --time-limit 1h"""
+nas-edge train --data labels.csv --space mcu --out my-bundle --time-limit 1h
+
+One network from scratch, without a supernet:
+
+nas-edge train --alone runs/20260101-120000-local --out runs/alone
+
+nas-edge train --alone arch.json --bundle trashnet --epochs 40 --out runs/alone
+
+nas-edge train --alone smallest --data photos/ --space mcu --out runs/alone"""
 
 
 def register(app: typer.Typer) -> None:
@@ -23,9 +33,25 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    data: Annotated[str, typer.Option(help="Images: a folder of class folders, a CSV, or a name (trashnet).")],
-    out: Annotated[Path, typer.Option(help="Directory of the bundle; an unfinished training there is resumed.")],
-    space: Annotated[str, typer.Option(help="Preset or YAML file of a search space.")] = "lite0",
+    out: Annotated[
+        Path, typer.Option(help="Directory of the bundle (or run); an unfinished training there is resumed.")
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="Images: a folder of class folders, a CSV, or a name (trashnet).")
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Preset or YAML file of a search space.", show_default="lite0")
+    ] = None,
+    alone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARCH",
+            help="No supernet: train this one network from scratch. A run, a JSON file or JSON, largest or smallest.",
+        ),
+    ] = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="With --alone: the bundle whose space, images, splits and recipe are used.")
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(help="Start: efficientnet-lite0 or its file (for lite0), or a bundle: its best channels."),
@@ -44,14 +70,37 @@ def train(
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
-    """Train a supernet on your images: the bundle that searches start from."""
+    """Train a supernet on your images: the bundle that searches start from. Or, with --alone, one network."""
     from nas_edge.pipeline.train_flow import read_recipe, train_flow
 
     limit_s, sides = parsed(time_limit, parse_duration_s), parsed(resolutions, parse_resolutions)
+    changes = parsed(recipe, read_recipe)
+    if alone is not None:
+        from nas_edge.pipeline.alone.flow import alone_flow
+        from nas_edge.pipeline.alone.subject import find_subject
+
+        _refuse_of_supernets({"--init": init, "--teacher": teacher, "--resolutions": resolutions})
+        subject = find_subject(alone, bundle=bundle, data=data, space=space)
+        with shown_progress(announce=True) as progress:
+            run = alone_flow(
+                subject, out, epochs=epochs, time_limit_s=limit_s, recipe=changes, seed=seed, progress=progress
+            )
+        emit(json_output, run.to_json(), run.lines())
+        return run.exit_code
+    if bundle is not None:
+        raise ConfigError("--bundle goes with --alone; a supernet that starts from a bundle's weights: --init NAME")
+    if data is None:
+        raise ConfigError("--data is missing: a folder of class folders, a CSV, or a name (trashnet)")
     with shown_progress(announce=True) as progress:
         report = train_flow(
-            data, space, out, init=init, teacher=teacher, epochs=epochs, time_limit_s=limit_s, resolutions=sides,
-            recipe=parsed(recipe, read_recipe), seed=seed, progress=progress,
+            data, space or "lite0", out, init=init, teacher=teacher, epochs=epochs, time_limit_s=limit_s,
+            resolutions=sides, recipe=changes, seed=seed, progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code
+
+
+def _refuse_of_supernets(given: Mapping[str, object]) -> None:
+    for option, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{option} is of supernets: --alone trains one network from scratch, on labels")

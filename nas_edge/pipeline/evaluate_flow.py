@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import ConfigError, UnknownNameError
+from nas_edge.pipeline.architectures import read_architecture
 from nas_edge.pipeline.bundle import Bundle, load_bundle
 from nas_edge.pipeline.running.directory import load_run
 from nas_edge.progress import Progress, silent
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 SPLITS = ("search", "test")
 PRECISIONS = ("fp32", "fp16", "int8")
-_NAMED = ("smallest", "largest")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class EvaluateReport:
         interval: Wilson's 95 % interval of the accuracy.
         arch: as JSON.
         macs, params: of the network.
-        finetuned: whether it has weights of its own.
+        finetuned: whether it has weights of its own, fine-tuned or trained alone.
         precision: that the images were answered in.
 
     """
@@ -80,7 +80,7 @@ class EvaluateReport:
             f"accuracy   {100 * self.accuracy:.1f} % [{100 * low:.1f}, {100 * high:.1f}] on {self.images} images of "
             f"the {self.split} split; balanced {100 * self.balanced_accuracy:.1f} %",
             f"network    {self.arch['r']} px, {format_count(self.macs)} MACs, {format_count(self.params)} parameters, "
-            f"{self.precision}" + (", fine-tuned" if self.finetuned else ""),
+            f"{self.precision}" + (", with weights of its own" if self.finetuned else ""),
         ]
 
 
@@ -98,7 +98,7 @@ def evaluate_flow(
 
     Args:
         subject: directory of a run; or name or directory of a bundle.
-        arch: of a bundle: a JSON file, "largest" (the default) or "smallest".
+        arch: of a bundle: a JSON file, JSON itself, "largest" (the default) or "smallest".
         split: "search", on which choices are made, or "test".
         data: other images of the same classes; by default those the bundle was trained on.
         precision: "fp32" or "int8"; by default the run's, fp32 for a bundle.
@@ -151,15 +151,5 @@ def _network(subject: str, arch: str | None) -> tuple[StaticNet, Bundle, Populat
         net, bundle, row = networks.subnet_of_run(load_run(Path(subject)))
         return net, bundle, row, networks.finetuned(Path(subject))
     bundle = load_bundle(subject)
-    row = architecture(bundle, arch or "largest")
+    row = read_architecture(bundle.space, arch or "largest")
     return networks.subnet_of_bundle(bundle, row), bundle, row, False
-
-
-def architecture(bundle: Bundle, arch: str) -> Population:
-    """int8 [genes] of "largest", "smallest" or a JSON file. Raises ArchitectureError, FormatError."""
-    from nas_edge.files import read_json
-
-    space = bundle.space
-    if arch in _NAMED:
-        return space.largest() if arch == "largest" else space.smallest()
-    return space.from_json(read_json(Path(arch)), arch)

@@ -81,11 +81,12 @@ def subnet_of_bundle(bundle: Bundle, arch: Population, evaluator: Evaluator | No
 
 
 def subnet_of_run(run: Run) -> tuple[StaticNet, Bundle, Population]:
-    """The network that a search chose: fine-tuned weights where the run has some, else inherited ones.
+    """The network of a run: its own weights where it was fine-tuned or trained alone, else inherited ones.
 
     Raises:
         FormatError, UnknownNameError: run, bundle or weights are missing or damaged.
     """
+    from nas_edge.supernet.static import StaticNet
     from nas_edge.supernet.weights import load_weights
 
     bundle = load_bundle(run.bundle)
@@ -93,7 +94,7 @@ def subnet_of_run(run: Run) -> tuple[StaticNet, Bundle, Population]:
     weights = run.path / FINETUNED
     if not weights.is_file():
         return subnet_of_bundle(bundle, arch), bundle, arch
-    net = bundle.supernet().extract(arch)
+    net = StaticNet.of(bundle.space, arch, bundle.num_classes)
     load_weights(net, weights)
     return net.eval(), bundle, arch
 

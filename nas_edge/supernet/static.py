@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_edge.spaces import Activation, BlockSpec, Kind
+from nas_edge.spaces import Activation, BlockSpec, Kind, Population, SearchSpace
 from nas_edge.supernet.layers import ConvNorm, SqueezeExcite, drop_connect
 
 
@@ -57,6 +58,14 @@ class StaticNet(nn.Module):
         self.specs = tuple(specs)
         self.dropout = dropout
         self.blocks = nn.ModuleList(_build(spec, eps, momentum) for spec in self.specs)
+
+    @classmethod
+    def of(cls, space: SearchSpace, arch: Population, num_classes: int) -> StaticNet:
+        """One architecture (int8 [genes]) with fresh weights, channels last: as `Supernet.extract` lays it out."""
+        template = space.template
+        net = cls(space.lower(arch, num_classes), template.bn_eps, template.bn_momentum, template.tail.dropout)
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
+        return net
 
     @property
     def resolution(self) -> int:

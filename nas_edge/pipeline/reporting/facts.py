@@ -88,6 +88,8 @@ def read_facts(path: Path) -> RunFacts:
     if not (path / RESULT).is_file():
         raise ConfigError(f"{path}: is not the directory of a search (no {RESULT}); 'nas-edge search' makes one")
     result = _mapping(path / RESULT)
+    if result.get("kind") == "alone":
+        raise ConfigError(f"{path}: is a network that was trained alone, not a search; 'nas-edge evaluate' judges it")
     missing = []
     manifest: Mapping[str, Any] = {}
     if (path / MANIFEST).is_file():

@@ -20,6 +20,7 @@ from nas_edge.errors import ConfigError, FormatError, NasEdgeError, StorageError
 from nas_edge.files import make_directory, read_json, write_json
 
 RESULT, ARCH, MANIFEST, PARETO = "result.json", "arch.json", "manifest.json", "pareto.csv"
+OWN_BUNDLE = "bundle"  # of a network that was trained alone: classes, preprocessing and images without a supernet
 _FORMAT = 1
 _RECORDED = ("numpy", "torch", "onnx", "onnxruntime")
 
@@ -46,8 +47,9 @@ class Run:
 
     @property
     def bundle(self) -> str:
-        """Directory or name of the bundle that was searched in."""
-        return str(self.result["bundle"])
+        """Directory or name of the bundle that was searched in, or of the run's own."""
+        own = self.path / OWN_BUNDLE
+        return str(own) if own.is_dir() else str(self.result["bundle"])
 
     @property
     def precision(self) -> str:
