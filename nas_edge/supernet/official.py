@@ -34,11 +34,16 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             return dict(load_file(str(path)))
+        with path.open("rb") as file:
+            begins = file.read(2)
+        if begins != b"PK" and begins[:1] != b"\x80":  # a zip, or a pickle as torch wrote them before 1.6
+            raise FormatError(f"{path}: is no checkpoint: it begins with {begins!r}, as no file of torch's does")
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).replace("\n", " ").partition("WeightsUnpickler error:")[2] or "it is no file of torch's"
+        reason = str(error).partition("WeightsUnpickler error:")[2].partition("Check the documentation")[0]
         raise FormatError(
-            f"{path}: is refused, nothing in it was run: it holds more than weights ({' '.join(reason.split())[:120]})"
+            f"{path}: is refused, nothing in it was run: it holds more than weights"
+            f" ({' '.join(reason.split())[:120] or 'it is damaged, or another kind of pickle'})"
         ) from None
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise FormatError(f"{path}: is not a whole checkpoint ({str(error)[:120]}); fetch it again") from error

@@ -17,7 +17,17 @@ def test_published_supernets_are_listed() -> None:
     assert listed.exit_code == 0
     assert "ofa-mbv3-w1.2" in listed.output
     named = CliRunner().invoke(zoo.app, ["list", "--json"])
-    assert json.loads(named.output)["published"] == ["ofa-mbv3-w1.0", "ofa-mbv3-w1.2", "ofa-proxyless-w1.3"]
+    assert json.loads(named.output)["published"] == [
+        "ofa-mbv3-w1.0",
+        "ofa-mbv3-w1.2",
+        "ofa-proxyless-w1.3",
+        "ofa-mbv3-w1.0-d4-e6-k7",
+        "ofa-mbv3-w1.0-d4-e6-k357",
+        "ofa-mbv3-w1.0-d34-e6-k357",
+        "ofa-mbv3-w1.0-d234-e6-k357",
+        "ofa-mbv3-w1.0-d234-e46-k357",
+        "ofa-accuracy-predictor",
+    ]
 
 
 def test_without_a_network_one_line_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`zoo import` and `zoo pull`: a published checkpoint becomes a bundle."""
+"""`zoo import` and `zoo pull`: a published checkpoint becomes a bundle, a published predictor a file of ours."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from nas_edge import __version__
-from nas_edge.errors import ConfigError
+from nas_edge.errors import ConfigError, FormatError
 from nas_edge.files import make_directory, write_yaml
 from nas_edge.pipeline.bundle import CALIBRATION, FORMAT, HEADER, SPACE, WEIGHTS
-from nas_edge.pipeline.zoo.fetching import fetch
+from nas_edge.pipeline.zoo.fetching import discard, fetch
+from nas_edge.pipeline.zoo.predictor import PredictorReport, import_predictor, is_predictor
 from nas_edge.pipeline.zoo.published import published
 from nas_edge.progress import Progress, silent
 from nas_edge.resources import cache_directory
@@ -31,6 +32,7 @@ class ZooReport:
         classes: number of its outputs.
         sha256: of the checkpoint.
         calibrated: whether it has images to recalibrate batch norms with.
+        trained: genes of the networks that it was trained for, as `--fix` takes them; () for all.
     """
 
     out: Path
@@ -38,6 +40,7 @@ class ZooReport:
     classes: int
     sha256: str
     calibrated: bool
+    trained: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -48,7 +51,7 @@ class ZooReport:
         """As plain data."""
         return {
             "bundle": str(self.out), "space": self.space, "classes": self.classes, "sha256": self.sha256,
-            "calibrated": self.calibrated,
+            "calibrated": self.calibrated, "trained": list(self.trained),
         }  # fmt: skip
 
     def lines(self) -> list[str]:
@@ -56,6 +59,8 @@ class ZooReport:
         lines = [f"bundle {self.out}: {self.space}, {self.classes} classes, checkpoint {self.sha256[:16]}..."]
         if not self.calibrated:
             lines.append("it has no images: give --data to recalibrate batch norms, which every subnet needs")
+        if self.trained:
+            lines.append(f"trained for these networks alone: {' '.join(f'--fix {fixed}' for fixed in self.trained)}")
         lines.append(f"next: nas-edge train --data photos/ --space {self.space} --init {self.out}")
         return lines
 
@@ -69,19 +74,21 @@ def import_flow(
     classes: tuple[str, ...] = (),
     source: str = "",
     licence: str = "",
+    trained: tuple[str, ...] = (),
     seed: int = 0,
     progress: Progress = silent,
-) -> ZooReport:
-    """Make a bundle of a checkpoint of Once-for-All; its weights stay float32.
+) -> ZooReport | PredictorReport:
+    """Make a bundle of a checkpoint of Once-for-All, whose weights stay float32; of its accuracy predictor, our file.
 
     Args:
         file: what torch or safetensors wrote.
         space: preset or YAML file.
-        out: directory of the bundle.
+        out: directory of the bundle; for a predictor see `import_predictor`.
         data: images for recalibrating batch norms, None for none.
         classes: names, by default numbers.
         source: of the weights, by default the file.
         licence: of the weights.
+        trained: genes of the networks that it was trained for, as `--fix` takes them; () for all.
         seed: of the choice of images.
         progress: told all along.
 
@@ -89,64 +96,83 @@ def import_flow(
         FormatError: damaged, refused, or of another space (which tensor). ConfigError: a bundle lies there already,
             or there are more or fewer names than classes.
     """
-    from nas_edge.data import Preprocess
+    from nas_edge.supernet.official import read_checkpoint
+
+    template = SearchSpace.named(space).template
+    state = read_checkpoint(file)
+    if is_predictor(state):
+        return import_predictor(file, space, out, source=source, licence=licence)
+    if (out / HEADER).exists():
+        raise ConfigError(f"{out}: holds a bundle already; choose another --out")
+    from nas_edge.data import Preprocess, load_dataset
+    from nas_edge.data.calibration import choose_calibration, write_calibration
     from nas_edge.data.preprocess import Resize
-    from nas_edge.supernet.official import classes_of, load_official, read_checkpoint
+    from nas_edge.supernet.official import classes_of, load_official
     from nas_edge.supernet.supernet import Supernet
     from nas_edge.supernet.weights import save_weights
 
-    if (out / HEADER).exists():
-        raise ConfigError(f"{out}: holds a bundle already; choose another --out")
-    template = SearchSpace.named(space).template
-    state = read_checkpoint(file)
     count = classes_of(state, str(file))
     if classes and len(classes) != count:
         raise ConfigError(f"{file}: has {count} classes, not the {len(classes)} that were named")
     net = Supernet(template, count)
     load_official(net, state, str(file))
+    dataset = load_dataset(data, seed=seed, progress=progress) if data is not None else None
     make_directory(out)
     save_weights(net, out / WEIGHTS, half=False)
     write_yaml(out / SPACE, template.to_dict())
-    if data is not None:
-        _write_calibration(data, out, seed, progress)
+    if dataset is not None:
+        write_calibration(choose_calibration(dataset.train, seed), dataset.classes, out / CALIBRATION)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     preprocess = Preprocess(Resize.CROP, _CROP, _MEAN, _STD)
+    init: dict[str, Any] = {"name": file.name, "source": source or str(file), "licence": licence, "sha256": digest}
     header = {
         "format": FORMAT,
         "name": out.resolve().name,
         "classes": list(classes or map(str, range(count))),
         "preprocess": preprocess.to_dict(),
         "data": {},
-        "init": {"name": file.name, "source": source or str(file), "licence": licence, "sha256": digest},
+        "init": init | ({"trained_for": list(trained)} if trained else {}),
         "trained": {"nas_edge": __version__},
         "figures": {},
     }
     write_yaml(out / HEADER, header)
-    return ZooReport(out, template.name, count, digest, data is not None)
+    return ZooReport(out, template.name, count, digest, data is not None, trained)
 
 
-def _write_calibration(data: str, out: Path, seed: int, progress: Progress) -> None:
-    from nas_edge.data import load_dataset
-    from nas_edge.data.calibration import choose_calibration, write_calibration
+def pull_flow(
+    name: str,
+    out: Path | None = None,
+    *,
+    data: str | None = None,
+    sha256: str | None = None,
+    progress: Progress = silent,
+) -> ZooReport | PredictorReport:
+    """Fetch published weights, once, and import them: into `bundles/NAME` (a predictor: `NAME.npz`) or `out`.
 
-    dataset = load_dataset(data, seed=seed, progress=progress)
-    write_calibration(choose_calibration(dataset.train, seed), dataset.classes, out / CALIBRATION)
-
-
-def pull_flow(name: str, out: Path | None = None, *, data: str | None = None, progress: Progress = silent) -> ZooReport:
-    """Fetch published weights, once, and make a bundle of them: `bundles/NAME` where the user stands, or `out`.
+    Args:
+        name: of `published_names`.
+        out: see `import_flow`.
+        data: images for recalibrating batch norms, None for none.
+        sha256: that the file must have, where its publisher names none.
+        progress: told all along.
 
     Raises:
         UnknownNameError: nothing of that name is published. DeviceError: the host cannot be reached.
-        FormatError: another checksum, or not what its name says.
+        FormatError: another checksum, or not what its name says; the file is not kept.
+        ConfigError: see `import_flow`.
     """
     found = published(name)
     file = cache_directory() / "zoo" / found.path.rpartition("/")[2]
-    directory = out or Path("bundles") / name
-    if (directory / HEADER).exists():
+    directory = out or (Path(f"{name}.npz") if found.predictor else Path("bundles") / name)
+    if not found.predictor and (directory / HEADER).exists():
         raise ConfigError(f"{directory}: holds a bundle already; choose another --out")
-    fetch(found.url, file, found.sha256, progress)
-    return import_flow(
-        file, found.space, directory, data=data, source=f"{found.source} ({found.url})", licence=found.licence,
-        progress=progress,
-    )  # fmt: skip
+    fetch(found.url, file, found.sha256 or sha256, progress)
+    try:
+        return import_flow(
+            file, found.space, directory, data=data, source=f"{found.source} ({found.url})", licence=found.licence,
+            trained=found.trained, progress=progress,
+        )  # fmt: skip
+    except FormatError as error:
+        # A proxy's page in the place of the weights, say: kept, it would be taken for them for ever.
+        discard(file)
+        raise FormatError(f"{error} (from {found.url}; it was removed)") from error

@@ -13,14 +13,17 @@ BASE_VARIABLE = "NAS_EDGE_ZOO"  # another server that has the same files
 
 @dataclass(frozen=True)
 class Published:
-    """Weights of a whole supernet.
+    """Weights of a supernet, or of an accuracy predictor.
 
     Attributes:
         name: what `zoo pull` calls it.
         path: of the file, below the server's address.
         space: that it is of.
         source, licence: for the bundle.
-        sha256: of the file; None where the publisher names none (it is then noted in the bundle).
+        what: for a person.
+        sha256: of the file; None where the publisher names none (it is then noted where it is first seen).
+        trained: genes of the networks that it was trained for, as `--fix` takes them; () for all.
+        predictor: whether it is an accuracy predictor.
     """
 
     name: str
@@ -28,7 +31,10 @@ class Published:
     space: str
     source: str
     licence: str
+    what: str = "supernet"
     sha256: str | None = None
+    trained: tuple[str, ...] = ()
+    predictor: bool = False
 
     @property
     def url(self) -> str:
@@ -36,16 +42,44 @@ class Published:
         return os.environ.get(BASE_VARIABLE, BASE).rstrip("/") + "/" + self.path
 
 
-_ONCE_FOR_ALL = "Once-for-All (Cai et al., ICLR 2020), ImageNet, github.com/han-cai/files"
-_FILES = {
+_SOURCE = "Once-for-All (Cai et al., ICLR 2020), ImageNet, github.com/han-cai/files"
+_LICENCE = "MIT (github.com/mit-han-lab/once-for-all)"
+_NETS = {
     "ofa-mbv3-w1.0": "ofa_mbv3_d234_e346_k357_w1.0",
     "ofa-mbv3-w1.2": "ofa_mbv3_d234_e346_k357_w1.2",
     "ofa-proxyless-w1.3": "ofa_proxyless_d234_e346_k357_w1.3",
 }
-_PUBLISHED = {
-    name: Published(name, f"ofa/ofa_nets/{file}", name, _ONCE_FOR_ALL, "MIT (github.com/mit-han-lab/once-for-all)")
-    for name, file in _FILES.items()
-}
+# What progressive shrinking had reached after each of its phases: depths, expand ratios, kernels.
+_PHASES = (("4", "6", "7"), ("4", "6", "357"), ("34", "6", "357"), ("234", "6", "357"), ("234", "46", "357"))
+
+
+def _phase(depths: str, expands: str, kernels: str) -> Published:
+    choices = {"d": depths, "e": expands, "k": kernels}
+    return Published(
+        f"ofa-mbv3-w1.0-d{depths}-e{expands}-k{kernels}",
+        f"ofa/ofa_checkpoints/ofa_D{depths}_E{expands}_K{kernels}",
+        "ofa-mbv3-w1.0",
+        _SOURCE,
+        _LICENCE,
+        "supernet, midway through progressive shrinking",
+        trained=tuple(f"{gene}={','.join(values)}" for gene, values in choices.items()),
+    )
+
+
+_ALL = (
+    *(Published(name, f"ofa/ofa_nets/{file}", name, _SOURCE, _LICENCE) for name, file in _NETS.items()),
+    *(_phase(*choices) for choices in _PHASES),
+    Published(
+        "ofa-accuracy-predictor",
+        "ofa/acc_predictor.pth",
+        "ofa-mbv3-w1.2",
+        _SOURCE,
+        _LICENCE,
+        "accuracy predictor",
+        predictor=True,
+    ),
+)
+_PUBLISHED = {one.name: one for one in _ALL}
 
 
 def published_names() -> tuple[str, ...]:
@@ -56,5 +90,5 @@ def published_names() -> tuple[str, ...]:
 def published(name: str) -> Published:
     """Published weights by name. Raises UnknownNameError."""
     if name not in _PUBLISHED:
-        raise UnknownNameError("published supernet", name, _PUBLISHED)
+        raise UnknownNameError("published weights", name, _PUBLISHED)
     return _PUBLISHED[name]

@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from nas_edge.errors import ConfigError, DeviceError, FormatError, UnknownNameError
+from nas_edge.accuracy import AccuracyPredictor
+from nas_edge.errors import ConfigError, DeviceError, FormatError, SpaceError, StorageError, UnknownNameError
 from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.zoo import flow, published
-from nas_edge.pipeline.zoo.fetching import fetch
+from nas_edge.pipeline.zoo.fetching import _copy, fetch
 from nas_edge.pipeline.zoo.flow import import_flow, pull_flow
 from nas_edge.pipeline.zoo.published import BASE_VARIABLE, Published
-from nas_edge.spaces import Template
+from nas_edge.progress import silent
+from nas_edge.spaces import SearchSpace, Template, preset
 from nas_edge.supernet.supernet import Supernet
+from tests.accuracy.test_once_for_all import network
 
 
 class Server:
-    """Serves files of a directory, with ranges; can break off after some bytes.
+    """Serves files of a directory, with ranges and ETags; can break off after some bytes, and misbehave.
 
     Attributes:
         breaks_after: bytes of an answer's body that are sent before the connection is closed; None for all.
         ranges: whether it honours the Range header.
+        shifted: bytes by which a range begins elsewhere than was asked for.
         asked: Range headers, one a request.
     """
 
     def __init__(self, root: Path) -> None:
-        self.root, self.breaks_after, self.ranges, self.asked = root, None, True, []
+        self.root, self.breaks_after, self.ranges, self.shifted, self.asked = root, None, True, 0, []
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, self))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, daemon=True).start()
@@ -46,6 +52,12 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *arguments) -> None:
         pass
 
+    def answer(self, status: int, **headers: object) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+
     def do_GET(self) -> None:
         path = self.own.root / self.path.lstrip("/")
         wanted = self.headers.get("Range")
@@ -53,17 +65,16 @@ class Handler(BaseHTTPRequestHandler):
         if not path.is_file():
             self.send_error(404, "Not Found")
             return
-        data, start = path.read_bytes(), 0
-        if wanted and self.own.ranges:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
-            if start >= len(data):
-                self.send_error(416)
-                return
-        self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(data) - start))
-        self.end_headers()
-        body = data[start:]
-        self.wfile.write(body if self.own.breaks_after is None else body[: self.own.breaks_after])
+        data = path.read_bytes()
+        tag = f'"{hashlib.sha256(data).hexdigest()[:8]}"'
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.own.ranges else 0
+        if start >= len(data):
+            self.answer(416, Content_Range=f"bytes */{len(data)}", ETag=tag)
+            return
+        sent = data[max(0, start + self.own.shifted if start else 0) :]
+        ranged = {"Content_Range": f"bytes {len(data) - len(sent)}-{len(data) - 1}/{len(data)}"} if start else {}
+        self.answer(206 if start else 200, Content_Length=len(sent), ETag=tag, **ranged)
+        self.wfile.write(sent if self.own.breaks_after is None else sent[: self.own.breaks_after])
 
 
 @pytest.fixture
@@ -92,12 +103,21 @@ def test_a_cut_download_goes_on_where_it_was(server: Server, tmp_path: Path) -> 
     assert fetch(url, tmp_path / "weights", digest) == digest
     assert (tmp_path / "weights").read_bytes() == data
     assert server.asked == [None, "bytes=100000-"]
-    assert not list(tmp_path.glob("*.part"))
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def cut(server: Server, url: str, path: Path, after: int = 5000) -> None:
+    """A download that broke off."""
+    server.breaks_after = after
+    with pytest.raises(DeviceError):
+        fetch(url, path, None)
+    server.breaks_after = None
+    assert path.with_name(f"{path.name}.part").stat().st_size == after
 
 
 def test_a_server_without_ranges_sends_all_again(server: Server, tmp_path: Path) -> None:
     url, digest, data = served(server, "weights")
-    (tmp_path / "weights.part").write_bytes(data[:5000])
+    cut(server, url, tmp_path / "weights")
     server.ranges = False
     fetch(url, tmp_path / "weights", digest)
     assert (tmp_path / "weights").read_bytes() == data
@@ -105,15 +125,47 @@ def test_a_server_without_ranges_sends_all_again(server: Server, tmp_path: Path)
 
 def test_a_download_that_was_whole_but_not_yet_checked_is_taken(server: Server, tmp_path: Path) -> None:
     url, digest, data = served(server, "weights")
+    cut(server, url, tmp_path / "weights")
     (tmp_path / "weights.part").write_bytes(data)
-    assert fetch(url, tmp_path / "weights", digest) == digest
+    assert fetch(url, tmp_path / "weights", None) == digest
+    assert server.asked == [None, f"bytes={len(data)}-"]
+
+
+@pytest.mark.parametrize("change", ["another file", "a shorter file", "another part"])
+def test_parts_of_different_files_are_never_put_together(server: Server, tmp_path: Path, change: str) -> None:
+    url, _, data = served(server, "weights")
+    cut(server, url, tmp_path / "weights", 100_000)
+    if change == "another part":
+        server.shifted = 7
+    else:
+        data = data[::-1][: 90_000 if change == "a shorter file" else None]
+        (server.root / "weights").write_bytes(data)
+    fetch(url, tmp_path / "weights", None)  # nobody names a checksum: only the server can say
+    assert (tmp_path / "weights").read_bytes() == data
+
+
+def test_damage_on_the_disk_is_noticed_without_a_published_checksum(server: Server, tmp_path: Path) -> None:
+    url, digest, data = served(server, "weights")
+    assert fetch(url, tmp_path / "weights", None) == digest
+    (tmp_path / "weights").write_bytes(data[:-1] + b"x")
+    with pytest.raises(FormatError, match=r"has another checksum .* and was removed; run the command again"):
+        fetch(url, tmp_path / "weights", None)
+    assert fetch(url, tmp_path / "weights", None) == digest
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_told_as_such(server: Server, tmp_path: Path) -> None:
+    url, *_ = served(server, "weights")
+    (tmp_path / "weights.part").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match="No space left"):
+        _copy(urllib.request.urlopen(url), tmp_path / "weights.part", 0, "weights", silent)
 
 
 def test_another_checksum_is_told_and_the_file_is_not_kept(server: Server, tmp_path: Path) -> None:
     url, _, _ = served(server, "weights")
     with pytest.raises(FormatError, match="has another checksum"):
         fetch(url, tmp_path / "weights", "0" * 64)
-    assert [path.name for path in tmp_path.iterdir()] == ["served"]
+    assert [path.name for path in tmp_path.iterdir()] == ["served"]  # neither the file nor what was noted of it
 
 
 def test_a_file_that_is_there_is_checked_and_not_fetched_again(server: Server, tmp_path: Path) -> None:
@@ -132,6 +184,13 @@ def test_no_network_and_no_such_file_are_one_line(server: Server, tmp_path: Path
         fetch("ftp://host/x", tmp_path / "x", None)
 
 
+def offer(monkeypatch: pytest.MonkeyPatch, server: Server, cache: Path, entry: Published) -> None:
+    """Let `pull` find one entry, on the server of the test."""
+    monkeypatch.setattr(flow, "published", {entry.name: entry}.__getitem__)
+    monkeypatch.setenv(BASE_VARIABLE, server.url)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+
+
 @pytest.fixture
 def weights(tiny_template: Template) -> Supernet:
     torch.manual_seed(0)
@@ -147,9 +206,7 @@ def test_published_weights_become_a_bundle_that_computes_the_same(
     (server.root / "nets").mkdir()
     torch.save({"state_dict": weights.state_dict()}, server.root / "nets" / "tiny_net")
     entry = Published("tiny", "nets/tiny_net", str(tmp_path / "tiny.yaml"), "made for a test", "Apache-2.0")
-    monkeypatch.setattr(flow, "published", {"tiny": entry}.__getitem__)
-    monkeypatch.setenv(BASE_VARIABLE, server.url)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    offer(monkeypatch, server, tmp_path / "cache", entry)
     report = pull_flow("tiny", tmp_path / "bundle")
     bundle = load_bundle(report.out)
     assert (bundle.num_classes, report.calibrated) == (3, False)
@@ -185,3 +242,99 @@ def test_an_unknown_name_is_told_with_near_ones() -> None:
     with pytest.raises(UnknownNameError, match=r"did you mean ofa-mbv3-w1\.0"):
         pull_flow("ofa-mbv3-w10")
     assert all(published.published(name).url.startswith("https://") for name in published.published_names())
+
+
+def test_a_page_in_the_place_of_weights_is_not_kept(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Supernet, tiny_template: Template
+) -> None:
+    import yaml
+
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny_template.to_dict()))
+    (server.root / "net").write_bytes(b"<html>Please log in to this network</html>")
+    entry = Published("tiny", "net", str(tmp_path / "tiny.yaml"), "made for a test", "Apache-2.0")
+    offer(monkeypatch, server, tmp_path / "cache", entry)
+    with pytest.raises(FormatError, match=r"is no checkpoint: it begins with .*\(from http://127.*; it was removed\)"):
+        pull_flow("tiny", tmp_path / "bundle")
+    torch.save(weights.state_dict(), server.root / "net")
+    assert pull_flow("tiny", tmp_path / "bundle").space == "tiny"
+
+
+def test_a_checksum_may_be_asked_for(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: Supernet
+) -> None:
+    torch.save(weights.state_dict(), server.root / "net")
+    offer(monkeypatch, server, tmp_path / "cache", Published("tiny", "net", "mcu", "", ""))
+    with pytest.raises(FormatError, match="has another checksum"):
+        pull_flow("tiny", tmp_path / "bundle", sha256="0" * 64)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_intermediate_checkpoints_say_which_networks_they_were_trained_for(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [name for name in published.published_names() if name.startswith("ofa-mbv3-w1.0-")]
+    assert len(names) == 5
+    entry = published.published("ofa-mbv3-w1.0-d4-e6-k7")
+    offer(monkeypatch, server, tmp_path / "cache", entry)
+    path = server.root / entry.path
+    path.parent.mkdir(parents=True)
+    state = Supernet(preset("ofa-mbv3-w1.0"), 3).state_dict()
+    # As the first phase saved it: plain layers, blocks by their old name, no kernel matrices.
+    plain = {
+        key.replace(".conv.inverted", ".mobile_inverted_conv.inverted")
+        .replace(".conv.depth", ".mobile_inverted_conv.depth")
+        .replace(".conv.point", ".mobile_inverted_conv.point")
+        .replace(".bn.bn.", ".bn.")
+        .replace(".conv.conv.", ".conv."): tensor
+        for key, tensor in state.items()
+        if not key.endswith("_matrix")
+    }
+    torch.save({"epoch": 179, "state_dict": plain}, path, _use_new_zipfile_serialization=False)  # as torch 1.2 wrote
+    report = pull_flow(entry.name, tmp_path / "bundle")
+    assert "--fix d=4 --fix e=6 --fix k=7" in "\n".join(report.lines())
+    header = load_bundle(tmp_path / "bundle").header
+    assert header["init"]["trained_for"] == ["d=4", "e=6", "k=7"]
+    loaded = load_bundle(tmp_path / "bundle").supernet().state_dict()
+    for key, tensor in state.items():
+        assert key.endswith("num_batches_tracked") or torch.equal(loaded[key], tensor), key
+
+
+OFA = SearchSpace.named("ofa-mbv3-w1.2")
+
+
+@pytest.fixture
+def predictor(tmp_path: Path) -> Path:
+    torch.save(network(seed=3).state_dict(), tmp_path / "acc_predictor.pth")
+    return tmp_path / "acc_predictor.pth"
+
+
+def test_an_accuracy_predictor_becomes_a_file_of_ours(predictor: Path, tmp_path: Path) -> None:
+    from nas_edge.accuracy.once_for_all import load_accuracy_predictor
+
+    report = import_flow(predictor, "ofa-mbv3-w1.2", tmp_path / "acc.npz")
+    assert "--space ofa-mbv3-w1.2 --accuracy-predictor" in report.lines()[-1]
+    known = OFA.restrict(resolutions=(128, 144, 160, 176, 192, 208, 224))
+    ours, theirs = AccuracyPredictor.read(tmp_path / "acc.npz", OFA), load_accuracy_predictor(predictor, known)
+    rows = known.sample(50, np.random.default_rng(0))
+    assert np.array_equal(ours.predict(rows), theirs.predict(rows))
+    column, between = OFA.columns["r"], OFA.template.resolutions.index(140) + 1
+    rows[:, column] = between  # as their own encoding has it
+    lower = rows.copy()
+    lower[:, column] = OFA.template.resolutions.index(128) + 1
+    assert np.array_equal(ours.predict(rows), ours.predict(lower))
+    with pytest.raises(ConfigError, match="is there already"):
+        import_flow(predictor, "ofa-mbv3-w1.2", tmp_path / "acc.npz")
+    with pytest.raises(ConfigError, match=r"goes into a \.npz file, or into the directory of a bundle"):
+        import_flow(predictor, "ofa-mbv3-w1.2", tmp_path / "acc")
+    with pytest.raises(SpaceError, match="is for 20 blocks, the space has 15"):
+        import_flow(predictor, "lite0", tmp_path / "other.npz")
+
+
+def test_an_accuracy_predictor_within_a_bundle_is_what_it_searches_by(predictor: Path, tmp_path: Path) -> None:
+    torch.save(Supernet(preset("ofa-mbv3-w1.2"), 3).state_dict(), tmp_path / "net.pth")
+    import_flow(tmp_path / "net.pth", "ofa-mbv3-w1.2", tmp_path / "bundle")
+    import_flow(predictor, "ofa-mbv3-w1.2", tmp_path / "bundle", licence="MIT")
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.header["accuracy_predictor"]["licence"] == "MIT"
+    rows = OFA.sample(5, np.random.default_rng(0))
+    assert np.isfinite(bundle.accuracy_predictor().predict(rows)).all()
