@@ -14,6 +14,7 @@ from nas_edge.pipeline.networks import bundle_preprocess
 
 if TYPE_CHECKING:
     from nas_edge.data import Preprocess
+    from nas_edge.supernet.source import Source
     from nas_edge.supernet.supernet import Supernet
 
 
@@ -41,23 +42,15 @@ def find_start(init: str) -> Start:
     Raises:
         UnknownNameError: neither; with near names.
     """
-    from nas_edge.data import Preprocess
-    from nas_edge.supernet.pretrained import (
-        EFFICIENTNET_LITE0,
-        load_pretrained,
-        load_pretrained_file,
-        pretrained,
-        pretrained_names,
-    )
+    from nas_edge.supernet.official import read_checkpoint
+    from nas_edge.supernet.pretrained import pretrained, pretrained_names, read_pretrained, read_weights
 
     if init in pretrained_names():
         published = pretrained(init)
-        preprocess = Preprocess(mean=published.mean, std=published.std)
-        return Start(init, published.source, published.licence, preprocess, partial(load_pretrained, start=published))
+        return _start(init, published.source, published.licence, read_pretrained(published))
     file = Path(init)
     if file.is_file():
-        form = Preprocess(mean=EFFICIENTNET_LITE0.mean, std=EFFICIENTNET_LITE0.std)
-        return Start(file.name, f"file {file}", "", form, partial(load_pretrained_file, path=file))
+        return _start(file.name, f"file {file}", "", read_weights(read_checkpoint(file), str(file)))
     try:
         bundle = load_bundle(init)
     except UnknownNameError:
@@ -69,7 +62,16 @@ def find_start(init: str) -> Start:
     return Start(bundle.name, source, str(began.get("licence", "")), bundle_preprocess(bundle), partial(_take, bundle))
 
 
+def _start(name: str, origin: str, licence: str, weights: Source) -> Start:
+    from nas_edge.data import Preprocess
+    from nas_edge.supernet.pretrained import normalisation_of, start_from
+
+    mean, std = normalisation_of(weights)
+    return Start(name, origin, licence, Preprocess(mean=mean, std=std), partial(start_from, source=weights))
+
+
 def _take(bundle: Bundle, net: Supernet) -> None:
     from nas_edge.supernet.inherit import inherit
+    from nas_edge.supernet.source import Source
 
-    inherit(net, bundle.supernet())
+    inherit(net, Source.of(bundle.supernet()))

