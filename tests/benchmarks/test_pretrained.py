@@ -2,8 +2,8 @@
 
 Give the directory of a finished run of that pipeline in $NAS_EDGE_PRETRAINED_RUN, or it is run here: an hour and a half
 on two busy cores. Both supernets had the same recipe, steps and seed, and are taken as their last epoch left them; the
-networks that are looked at (largest, median, smallest) are decided by the space. Margins are paired: both networks answer
-the same photographs, which are drawn again in the bootstrap.
+networks that are looked at (largest, median, smallest) are decided by the space. Margins are paired: both networks
+answer the same photographs, which are drawn again in the bootstrap.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def answers_of(bundle: Bundle) -> Callable[[NDArray[np.int8], str], NDArray[np.f
 
 
 def test_published_weights_against_random_ones_at_equal_cost(started: tuple[Bundle, Bundle]) -> None:
-    pretrained, scratch = started
+    pretrained = started[0]
     evaluators = [(b.supernet(), bundle_evaluator(b), bundle_dataset(b, None)) for b in started]
     done = pretrained.header["trained"]
     print(f"\n{pretrained.header['data']['summary']}; {done['epochs']} epochs, {done['steps']} steps each")
