@@ -13,7 +13,7 @@ Both are kept, and mixed as they predict networks that are left out, the better 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -150,7 +150,7 @@ def fit_carrying(
         strength = np.inf
         if kept.sum() >= _NETWORKS_FOR_CORRECTIONS:
             strength = _strength(design, ratios, fold, [g for g in range(groups) if kept[fold == g].all()], trust)
-        level, slopes = (part[0] for part in _ridge(design, ratios, (trust * kept)[None], strength))
+        level, slopes = (part[0] for part in next(_ridges(design, ratios, (trust * kept)[None], (strength,))))
         weights = np.where(np.isfinite(spread), slopes / (spread * level), 0.0)
         carrying = Carrying(shares * level, weights, means / level, strength, np.zeros(0))
         return carrying, counts @ carrying.priced(known, parts)
@@ -203,15 +203,13 @@ def _strength(design: Floats, ratios: Floats, fold: NDArray[np.int64], groups: S
     """The ridge that predicts left-out networks best; a weaker one must be worth its parameters."""
     member = np.isin(fold, groups)
     inner = ((fold[None] != np.array(groups)[:, None]) & member) * trust
+    row_of = np.zeros(int(fold.max()) + 1, np.int64)
+    row_of[list(groups)] = np.arange(len(groups))
+    mine, known, share = row_of[fold[member]], design[member], trust[member]
     errors = []
-    for strength in STRENGTHS:
-        levels, slopes = _ridge(design, ratios, inner, strength)
-        logs = []
-        for row, group in enumerate(groups):
-            rows = fold == group
-            predicted = np.maximum(levels[row] + design[rows] @ slopes[row], _LEAST_SHARE)
-            logs.append(trust[rows] * np.log(predicted / ratios[rows]))
-        errors.append(float(np.abs(np.concatenate(logs)).mean()))
+    for levels, slopes in _ridges(design, ratios, inner, STRENGTHS):
+        predicted = np.maximum(levels[mine] + (known * slopes[mine]).sum(axis=1), _LEAST_SHARE)
+        errors.append(float(np.abs(share * np.log(predicted / ratios[member])).mean()))
     best = int(np.argmin(errors))
     return STRENGTHS[best] if errors[best] < _worth(int(member.sum())) * errors[0] else STRENGTHS[0]
 
@@ -221,19 +219,25 @@ def _worth(networks: int) -> float:
     return 1.0 - 1.0 / float(np.sqrt(networks))
 
 
-def _ridge(design: Floats, ratios: Floats, kept: Floats, strength: float) -> tuple[Floats, Floats]:
-    """Level [rows] and slopes [rows, features] for each row of weights; the level is not drawn to zero."""
+def _ridges(
+    design: Floats, ratios: Floats, kept: Floats, strengths: Sequence[float]
+) -> Iterator[tuple[Floats, Floats]]:
+    """For each strength: level [rows] and slopes [rows, features] for each row of weights; the level is not drawn to
+    zero.
+    """
+    features = design.shape[1]
     count = kept.sum(axis=1)
-    level = kept @ ratios / count
-    if not np.isfinite(strength):
-        return level, np.zeros((len(kept), design.shape[1]))
-    centre = kept @ design / count[:, None]
-    deviation = design[None] - centre[:, None]
-    weighted = deviation * kept[:, :, None]
-    gram = np.einsum("bmi,bmj->bij", weighted, deviation) + strength * np.eye(design.shape[1])
-    right = np.einsum("bmi,bm->bi", weighted, ratios[None] - level[:, None])
-    slopes = np.linalg.solve(gram, right[:, :, None])[:, :, 0]
-    return level - (centre * slopes).sum(axis=1), slopes
+    level, centre = kept @ ratios / count, kept @ design / count[:, None]
+    outer = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    gram = (kept @ outer).reshape(-1, features, features)
+    gram -= count[:, None, None] * centre[:, :, None] * centre[:, None, :]
+    right = kept @ (design * ratios[:, None]) - (count * level)[:, None] * centre
+    for strength in strengths:
+        if not np.isfinite(strength):
+            yield level, np.zeros((len(kept), features))
+            continue
+        slopes = np.linalg.solve(gram + strength * np.eye(features), right[:, :, None])[:, :, 0]
+        yield level - (centre * slopes).sum(axis=1), slopes
 
 
 def _features(block: BlockSpec) -> tuple[float, ...]:

@@ -114,7 +114,8 @@ class TableHeader:
         figures: what `check` found: errors on the hold-out networks.
         prior: what stands in for blocks that the table lacks and cannot be modelled from its rows: see `prior.py`.
         sittings: how far two sittings on this device differ, as `drift.sitting_drift` makes it: `log_error` (standard
-            deviation of the logarithm of one network's time in another sitting), `networks`, `sittings`.
+            deviation of the logarithm of one network's time in another sitting, beyond what networks of one sitting
+            differ by themselves), `beyond`, `rms`, `networks`, `sittings`, `pairs`.
         transfer: of a table carried over from another device, what the carrying did to the interval: `optimism` (by how
             much the logarithms of left-out ratios come out too small).
         assumed: what is assumed of sums of blocks: `log_error`, the standard deviation of the logarithm of a network's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from nas_edge.latency import LatencyTable
@@ -51,6 +52,30 @@ def test_pairs_found_one_after_the_other_count_as_if_found_together() -> None:
     assert pooled(header, two) == both
     assert pooled(header, {}) == one
     assert pooled(TABLE.header, {}) == {}
+
+
+def test_what_each_network_has_by_itself_widens_no_bound_a_second_time() -> None:
+    """Leave-one-out residuals hold it already; what all share, a level or a slope over their size, they do not."""
+    rng = np.random.default_rng(0)
+    ms = np.exp(rng.uniform(0, 2, 400))
+    own = np.exp(0.02 * rng.standard_normal((2, 400)))
+
+    def found(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+        return sitting_drift([dict(zip(map(str, range(400)), times, strict=True)) for times in (first, second)])
+
+    assert found(ms * own[0], ms * own[1])["rms"] == pytest.approx(0.02 * 2**0.5, rel=0.1)
+    assert found(ms * own[0], ms * own[1])["beyond"] == pytest.approx(0.02, rel=0.1)
+    assert found(ms, ms * 1.02)["beyond"] == pytest.approx(0.0198, rel=1e-2)
+    tilted = found(ms, ms**1.02 / np.exp(0.02))
+    assert tilted["beyond"] == pytest.approx(tilted["rms"], rel=1e-2)
+
+
+def test_findings_of_before_count_with_all_that_they_say() -> None:
+    old = {"log_error": 0.0194, "rms": 0.0113, "shift_percent": 0.49, "networks": 120, "sittings": 3, "pairs": 2}
+    header = replace(TABLE.header, reference_quiet_ms=0.1, reference_kernel="k", sittings=old)
+    found = pooled(header, {})
+    assert found["beyond"] == found["rms"] == 0.0113
+    assert found["log_error"] == pytest.approx(((0.0113**2 + ASSUMED_BESIDE_REFERENCE**2) / 2) ** 0.5, abs=1e-4)
 
 
 def test_a_stated_figure_that_says_not_how_it_was_found_stays_as_it_is() -> None:
