@@ -142,7 +142,7 @@ def train_flow(
     given.setdefault("teacher_epochs", min(Recipe.teacher_epochs, int(given.get("epochs", Recipe.epochs)) // 5))
     chosen = Recipe.from_dict({**given, "seed": seed})
     chosen = replace(chosen, bf16=uses_bf16(chosen))  # what was computed in belongs into the bundle
-    start = find_start(init) if init is not None else None
+    start = find_start(init, template) if init is not None else None
     taught = find_teacher(teacher, template) if teacher is not None else None
     preprocess = start.preprocess if start else taught.preprocess if taught else Preprocess()
     if (out / HEADER).exists():

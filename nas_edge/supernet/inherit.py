@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas_edge.errors import TrainingError
+from nas_edge.spaces import Template
 from nas_edge.supernet.elastic import ElasticInverted, ElasticKernel, FixedInverted, PlainConv, Residual
 from nas_edge.supernet.source import Block, Gate, Layer, Norm, Source
 from nas_edge.supernet.supernet import Supernet
@@ -52,7 +53,7 @@ def inherit(target: Supernet, source: Source) -> Inherited:
     Raises:
         TrainingError: the two do not shrink their images alike, so no stage of one is a stage of the other.
     """
-    _check_strides(target, source)
+    check_strides(target.template, source)
     orders = _orders(target, source)
     stem, inputs = orders[:2]
     _fill(target.first_conv.conv.weight, source.stem.weight[stem])
@@ -88,8 +89,8 @@ def _orders(target: Supernet, source: Source) -> list[Tensor]:
     return orders
 
 
-def _check_strides(target: Supernet, source: Source) -> None:
-    template = target.template
+def check_strides(template: Template, source: Source) -> None:
+    """Raise TrainingError unless both shrink their images alike, as far as both go."""
     ours = [template.stem.stride, template.first.stride, *(stage.stride for stage in template.stages)]
     others = list(source.strides)
     common = min(len(ours), len(others))

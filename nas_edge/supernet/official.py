@@ -8,6 +8,8 @@ between the phases of progressive shrinking: the first of them has no kernel mat
 from __future__ import annotations
 
 import pickle
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from torch import Tensor
 from nas_edge.errors import FormatError
 from nas_edge.supernet.supernet import Supernet
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_WRAPPERS = ("state_dict_ema", "state_dict", "model_state_dict", "model")
 _DEEPER = ((".bn.", ".bn.bn."), (".conv.weight", ".conv.conv.weight"), (".linear.", ".linear.linear."))
 
 
@@ -38,15 +40,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             begins = file.read(2)
         if begins != b"PK" and begins[:1] != b"\x80":  # a zip, or a pickle as torch wrote them before 1.6
             raise FormatError(f"{path}: is no checkpoint: it begins with {begins!r}, as no file of torch's does")
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of pickle protocols, before the error that tells all
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).partition("WeightsUnpickler error:")[2].partition("Check the documentation")[0]
-        raise FormatError(
-            f"{path}: is refused, nothing in it was run: it holds more than weights"
-            f" ({' '.join(reason.split())[:120] or 'it is damaged, or another kind of pickle'})"
-        ) from None
+        raise FormatError(f"{path}: is refused, nothing in it was run: {_refusal(str(error))}") from None
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise FormatError(f"{path}: is not a whole checkpoint ({str(error)[:120]}); fetch it again") from error
+        reason = " ".join(str(error).partition(". ")[0].split())[:120]
+        raise FormatError(f"{path}: is not a whole checkpoint ({reason}); fetch it again") from error
     for name in _WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(name), Mapping):
             loaded = loaded[name]
@@ -54,6 +54,14 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if not state or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise FormatError(f"{path}: holds no state dict: a mapping of names to tensors is expected")
     return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _refusal(message: str) -> str:
+    """Why torch would not read a pickle, from its long explanation."""
+    found = re.search(r"GLOBAL (\S+)", message)
+    if found:
+        return f"it names {found[1]}, and weights need no code; of a whole model, save its state_dict()"
+    return "it is damaged, or another kind of pickle"
 
 
 def classes_of(state: Mapping[str, Tensor], where: str) -> int:

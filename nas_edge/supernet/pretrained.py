@@ -14,10 +14,10 @@ from pathlib import Path
 from torch import Tensor
 
 from nas_edge.errors import FormatError, MissingExtraError, TrainingError, UnknownNameError
-from nas_edge.supernet.inherit import Inherited, inherit
+from nas_edge.spaces import Template
+from nas_edge.supernet.inherit import check_strides
 from nas_edge.supernet.official import read_checkpoint
 from nas_edge.supernet.source import Source
-from nas_edge.supernet.supernet import Supernet
 from nas_edge.supernet.timm_weights import read_timm
 
 RGB = tuple[float, float, float]
@@ -104,20 +104,16 @@ def normalisation_of(source: Source) -> tuple[RGB, RGB]:
     return (IMAGENET_MEAN, IMAGENET_STD) if len(source.heads) > 1 else (_HALF, _HALF)
 
 
-def start_from(net: Supernet, source: Source) -> Inherited:
-    """Fill a supernet with published weights (see `inherit`).
-
-    Raises:
-        TrainingError: strides or squeeze-and-excitation are elsewhere than the space has them.
-    """
-    for number, (stage, blocks) in enumerate(zip(net.template.stages, source.stages, strict=False), 1):
+def check_published(template: Template, source: Source) -> None:
+    """Raise TrainingError where strides or squeeze-and-excitation are elsewhere than the space has them."""
+    check_strides(template, source)
+    for number, (stage, blocks) in enumerate(zip(template.stages, source.stages, strict=False), 1):
         if stage.se != any(block.gate is not None for block in blocks):
-            has = "no" if stage.se else "a"
+            theirs, ours = ("no", "one") if stage.se else ("a", "none")
             raise TrainingError(
-                f"space {net.template.name!r} cannot start from {source.name!r}: stage {number} has {has}"
-                f" squeeze-and-excitation there, and {'one' if stage.se else 'none'} in the space"
+                f"space {template.name!r} cannot start from {source.name!r}: stage {number} has {theirs}"
+                f" squeeze-and-excitation there, and {ours} in the space"
             )
-    return inherit(net, source)
 
 
 _LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks, which timm counts from 0 in each stage

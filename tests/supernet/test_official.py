@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +81,35 @@ class Evil:
 def test_a_pickle_with_code_in_it_is_refused_and_nothing_runs(tmp_path: Path, write) -> None:
     path, mark = tmp_path / "evil.pth", tmp_path / "ran"
     write({"state_dict": {"a": torch.zeros(1)}, "more": Evil(mark)}, path)
-    with pytest.raises(FormatError, match=r"evil\.pth: is refused, nothing in it was run"):
+    with warnings.catch_warnings(action="error"), pytest.raises(FormatError) as caught:
         read_checkpoint(path)
+    assert str(caught.value).startswith(f"{path}: is refused, nothing in it was run: it ")
+    assert "\n" not in str(caught.value)
     assert not mark.exists()
     # Loaded unsafely for once, and only what this test made: the trap works, so that not having sprung means something.
     pickle.loads(pickle.dumps(Evil(mark)))
     assert mark.exists()
+
+
+def test_a_whole_model_is_refused_with_what_to_save_instead(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth")
+    with pytest.raises(
+        FormatError, match=r"it names torch\.nn\..*\.Linear, and .* save its state_dict\(\)$"
+    ):
+        read_checkpoint(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+def test_a_file_cut_anywhere_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+    weights = {"a": torch.zeros(100), "b": torch.ones(3)}
+    torch.save(weights, tmp_path / name) if name.endswith("pth") else save_file(weights, tmp_path / name)
+    whole = (tmp_path / name).read_bytes()
+    for length in range(0, len(whole), 17):
+        (tmp_path / name).write_bytes(whole[:length])
+        with pytest.raises(FormatError) as caught:
+            read_checkpoint(tmp_path / name)
+        assert str(caught.value).startswith(f"{tmp_path / name}: is ")
+        assert "\n" not in str(caught.value)
 
 
 def test_what_does_not_fit_is_named_by_key_and_shape(tmp_path: Path) -> None:

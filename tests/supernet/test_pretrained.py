@@ -11,15 +11,16 @@ from safetensors.torch import save_file
 
 from nas_edge.errors import FormatError, TrainingError, UnknownNameError
 from nas_edge.spaces import SearchSpace, preset
+from nas_edge.supernet.inherit import inherit
 from nas_edge.supernet.official import read_checkpoint
 from nas_edge.supernet.pretrained import (
     EFFICIENTNET_LITE0,
     IMAGENET_MEAN,
+    check_published,
     normalisation_of,
     pretrained,
     read_pretrained,
     read_weights,
-    start_from,
     timm_key,
 )
 from nas_edge.supernet.supernet import Supernet
@@ -37,7 +38,7 @@ def state() -> dict[str, torch.Tensor]:
 def started(classes: int, state: dict[str, torch.Tensor] | None = None) -> Supernet:
     """`lite0` with the published weights; with 1,000 classes, their classifier as well."""
     net = Supernet(preset("lite0"), classes)
-    start_from(net, read_pretrained(EFFICIENTNET_LITE0))
+    inherit(net, read_pretrained(EFFICIENTNET_LITE0))
     if state is not None:
         net.classifier.linear.weight.data.copy_(state["_fc.weight"])
         net.classifier.linear.bias.data.copy_(state["_fc.bias"])
@@ -77,10 +78,11 @@ def test_it_recognises_photographs(state, shared_dir) -> None:
 
 def test_spaces_of_the_same_strides_start_from_it_and_others_are_refused() -> None:
     source = read_pretrained(EFFICIENTNET_LITE0)
-    assert start_from(Supernet(preset("mcu"), 6), source).blocks == 12
-    assert start_from(Supernet(preset("ofa-proxyless-w1.3"), 6), source).blocks == 16
+    for name, blocks in (("mcu", 12), ("ofa-proxyless-w1.3", 16)):
+        check_published(preset(name), source)
+        assert inherit(Supernet(preset(name), 6), source).blocks == blocks
     with pytest.raises(TrainingError, match=r"^space 'mbv3-32' cannot start from 'efficientnet-lite0': "):
-        start_from(Supernet(preset("mbv3-32"), 6), source)
+        check_published(preset("mbv3-32"), source)
 
 
 def test_an_unknown_start_is_named() -> None:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from nas_edge.errors import FormatError, TrainingError
 from nas_edge.spaces import Activation, Stage, Stem, Tail, Template, preset
-from nas_edge.supernet.inherit import Inherited
-from nas_edge.supernet.pretrained import start_from
+from nas_edge.supernet.inherit import Inherited, inherit
+from nas_edge.supernet.pretrained import check_published
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.supernet.timm_weights import read_timm
 from tests.supernet.timm_record import LOGITS, MODELS, RECORD, computed, images, weights
@@ -36,7 +36,7 @@ def started(template: Template, state: dict[str, Tensor]) -> tuple[Supernet, Inh
     """A supernet with a state dict of timm, and its classifier for once."""
     torch.manual_seed(0)
     net = Supernet(template, 1000)
-    found = start_from(net, read_timm(state, "weights"))
+    found = inherit(net, read_timm(state, "weights"))
     classifier = net.classifier.linear.weight.data.zero_()
     classifier[:, : state["classifier.weight"].shape[1]] = state["classifier.weight"]
     net.classifier.linear.bias.data.copy_(state["classifier.bias"])
@@ -130,13 +130,13 @@ def test_silent_channels_and_identities_learn(recorded) -> None:
 def test_spaces_with_other_gates_or_strides_are_refused(recorded) -> None:
     mobile, lite = (read_timm(state_of(recorded, name), name) for name in (MODELS[0], MODELS[2]))
     with pytest.raises(TrainingError, match=r"^space 'lite0' cannot start from .*: stage 2 has a squeeze-and-excit"):
-        start_from(Supernet(preset("lite0"), 6), mobile)
+        check_published(preset("lite0"), mobile)
     with pytest.raises(TrainingError, match=r"^space 'ofa-mbv3-w1.0' cannot .*: stage 2 has no squeeze-and-excit"):
-        start_from(Supernet(preset("ofa-mbv3-w1.0"), 6), lite)
+        check_published(preset("ofa-mbv3-w1.0"), lite)
     small = read_timm(state_of(recorded, "mobilenetv3_small_100"), "small")
     plain = replace(small, stages=tuple(tuple(replace(b, gate=None) for b in stage) for stage in small.stages))
     with pytest.raises(TrainingError, match=r"space 'lite0' cannot start from 'small': strides \[2, 1, .*\[2, 2, 2"):
-        start_from(Supernet(preset("lite0"), 6), plain)
+        check_published(preset("lite0"), plain)
 
 
 @pytest.mark.parametrize(
