@@ -1,4 +1,4 @@
-"""Exponential moving average of weights: what is evaluated and kept."""
+"""Exponential moving average of weights (Polyak and Juditsky 1992): what is evaluated and kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from torch import Tensor, nn
 class WeightAverage:
     """Averaged copy of a module's floating-point state.
 
-    The decay starts low and approaches `decay`, so that a short run is not dominated by its start.
+    After n updates the decay is min(`decay`, (1 + n) / (10 + n)), TensorFlow's ramp, so that a short run is not
+    dominated by its start. Running figures of batch norms are averaged like weights.
 
     Attributes:
         state: name -> averaged tensor.

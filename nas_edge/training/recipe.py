@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -40,15 +41,16 @@ class Recipe:
         learning_rate: at its peak; AdamW, linear warm-up, cosine to zero.
         warmup_epochs: of the learning rate.
         weight_decay: on weights with more than one dimension.
-        label_smoothing: for losses against labels.
+        label_smoothing: for losses against labels: this share goes to all classes alike (Szegedy et al. 2016).
         random_subnets: drawn a step beside the largest and the smallest (the sandwich rule; BigNAS, Yu et al. 2020).
-        drop_connect, dropout: on the largest architecture only.
+        drop_connect: of residual branches (Huang et al. 2016), growing with depth; of the largest architecture only.
+        dropout: before the classifier (Srivastava et al. 2014), of the largest architecture only.
         mixup: alpha of the Beta distribution, 0 for none (Zhang et al. 2018).
         cutmix: the same for pasted boxes (Yun et al. 2019); with both, each step draws one of the two.
         distillation: what smaller networks minimise against the largest one's answers.
         phases: of progressive shrinking (Cai et al. 2020); () for the sandwich rule.
-        ema: decay of the averaged weights that are kept in the end.
-        clip_norm: of the gradient, 0 for none.
+        ema: decay of the averaged weights that are kept in the end (Polyak and Juditsky 1992; see `training.average`).
+        clip_norm: greatest Euclidean norm of the whole gradient (Pascanu et al. 2013), 0 for none.
         bf16: compute in bfloat16 where autocast allows; None: where it pays (see `loop.uses_bf16`).
         augmentation: of the training images.
         storage_scale: training images are kept at this multiple of the largest resolution before cropping.
@@ -95,6 +97,12 @@ class Recipe:
             raise ConfigError(f"recipe: teacher_weight must be within 0..1, not {self.teacher_weight}")
         if self.first_side < 0 or not 0 <= self.growing_share <= 1:
             raise ConfigError("recipe: first_side must be 0 or more, and growing_share within 0..1")
+        for name in ("label_smoothing", "drop_connect", "dropout", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"recipe: {name} must be at least 0 and below 1, not {getattr(self, name)}")
+        for name in ("warmup_epochs", "weight_decay", "mixup", "cutmix", "clip_norm", "storage_scale"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(f"recipe: {name} must be 0 or more, not {getattr(self, name)}")
         if self.freeze_epochs < 0:
             raise ConfigError(f"recipe: freeze_epochs must be 0 or more, not {self.freeze_epochs}")
         if len({phase.name for phase in self.phases}) != len(self.phases):
@@ -122,10 +130,11 @@ class Recipe:
         if not isinstance(data, dict):
             raise ConfigError(f"{where}: a recipe is a mapping")
         for kind, given, path in ((cls, data, ()), (Augmentation, data.get("augmentation"), ("augmentation",))):
-            known = {f.name for f in fields(kind)}
-            for key in given if isinstance(given, dict) else ():
+            known = {f.name: f.default for f in fields(kind)}
+            for key, value in given.items() if isinstance(given, dict) else ():
                 if key not in known:
                     raise UnknownKeyError(where, (*path, key), known)
+                _check_number(f"{where}: {'.'.join((*path, key))}", value, known[key])
         values = dict(data)
         try:
             if "augmentation" in values:
@@ -142,3 +151,14 @@ class Recipe:
             return cls(**values)
         except (TypeError, AttributeError, ValueError) as error:
             raise ConfigError(f"{where}: does not describe a recipe ({error})") from error
+
+
+def _check_number(what: str, value: object, default: object) -> None:
+    """Raise ConfigError where a value is no number as its default is one."""
+    kind = type(default)
+    if kind is bool and not isinstance(value, bool):
+        raise ConfigError(f"{what} must be true or false, not {value!r}")
+    if kind is int and (isinstance(value, bool) or not isinstance(value, int)):
+        raise ConfigError(f"{what} must be a whole number, not {value!r}")
+    if kind is float and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ConfigError(f"{what} must be a number, not {value!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from nas_edge.data import Preprocess
 from nas_edge.data.augment import Augmentation, cutmix, mixup, to_batch
@@ -79,6 +80,43 @@ def test_cutout_greys_a_square():
     ).apply(np.full((8, 24, 24, 3), 255, np.uint8), 24, Preprocess(), generator())
     grey = (result == 0).all(1).float().mean((1, 2))
     assert 0 < float(grey.min()) <= float(grey.max()) <= 0.26
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_cutout_covers_what_a_square_around_a_random_point_does(share):
+    still = {"area": (1, 1), "aspect": (1, 1), "horizontal_flip": False, "brightness": 0, "contrast": 0}
+    augmentation = Augmentation(**still, saturation=0, cutout=share)
+    result = augmentation.apply(np.full((2000, 32, 32, 3), 255, np.uint8), 32, Preprocess(), generator())
+    grey = (result == 0).all(1)
+    assert bool((grey.any(2).sum(1) <= share * 32).all())
+    assert bool((grey.any(1).sum(1) <= share * 32).all())
+    # A side of length s around a point that is uniform along the picture lies inside it by s - s^2 / 4 on average.
+    assert float(grey.float().mean()) == pytest.approx((share - share**2 / 4) ** 2, rel=0.05)
+    whole = grey.float().mean((1, 2)) == share**2
+    assert float(whole.float().mean()) == pytest.approx((1 - share) ** 2, abs=0.08)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0])
+def test_weights_of_mixup_follow_the_beta_distribution(alpha):
+    blended = [mixup(torch.eye(2), torch.eye(2), alpha, generator(seed))[1] for seed in range(600)]
+    weights = [float(t[0, 0]) for t in blended if 0 < float(t[0, 0]) < 1]  # the pictures that were given another
+    assert len(weights) > 200
+    assert stats.kstest(weights, stats.beta(alpha, alpha).cdf).pvalue > 0.01
+
+
+def test_boxes_of_cutmix_are_square_and_leave_a_share_that_follows_the_beta_distribution():
+    pictures, kept = torch.stack([torch.zeros(1, 200, 200), torch.ones(1, 200, 200)]), []
+    for seed in range(1200):
+        box = cutmix(pictures, torch.eye(2), 1.0, generator(seed))[0][0, 0] > 0
+        rows, columns = box.any(1).nonzero().flatten(), box.any(0).nonzero().flatten()
+        if len(rows) and rows.min() > 0 and rows.max() < 199 and columns.min() > 0 and columns.max() < 199:
+            assert abs(len(rows) - len(columns)) <= 1
+            kept.append(1 - len(rows) * len(columns) / 200**2)
+    # Beta(1, 1) is uniform; a box that leaves a share x lies within the picture with probability (1 - sqrt(1 - x))^2.
+    x = np.linspace(0, 1, 20001)
+    cumulative = np.cumsum((1 - np.sqrt(1 - x)) ** 2)
+    assert len(kept) > 60
+    assert stats.kstest(kept, lambda value: np.interp(value, x, cumulative / cumulative[-1])).pvalue > 0.01
 
 
 def test_cutmix_pastes_a_box_and_blends_targets_by_its_area():
