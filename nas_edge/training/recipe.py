@@ -114,7 +114,7 @@ class Recipe:
         return replace(
             self, epochs=phase.epochs, teacher_epochs=0, learning_rate=phase.learning_rate,
             warmup_epochs=phase.warmup_epochs, seed=self.seed + _SEEDS_APART * (number + 1), phases=(),
-            first_side=0 if number else self.first_side,
+            first_side=0 if number else self.first_side, freeze_epochs=0 if number else self.freeze_epochs,
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
