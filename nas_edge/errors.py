@@ -85,6 +85,12 @@ class TrainingError(NasEdgeError):
     """A training run that cannot start or go on as asked (another recipe, weights of another space)."""
 
 
+class WorkerError(NasEdgeError):
+    """Workers, of a cluster say, that cannot be reached or cannot do what they are asked for."""
+
+    exit_code = 1
+
+
 class ExportError(NasEdgeError):
     """A network that cannot be exported as asked."""
 

@@ -26,7 +26,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "search": {"latency", "memory", "accuracy", "spaces"},
     "data": set(),
     "supernet": {"spaces"},
-    "training": {"supernet", "data", "spaces", "accuracy"},
+    "spreading": set(),
+    "training": {"supernet", "data", "spaces", "accuracy", "spreading"},
     "export": {"supernet", "data", "spaces"},
     "mcu": {"spaces", "memory"},
     "devices": set(),
@@ -38,11 +39,11 @@ MAY_IMPORT["pipeline"] = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = {"pipeline"}
 
 # Never import torch, not even late: a search and the measuring of a table must start at once.
-TORCH_FREE = ("spaces", "latency", "memory", "accuracy", "search", "devices", "runtimes", "profiling", "cli")
+QUICK = ("spaces", "latency", "memory", "accuracy", "search")
+TORCH_FREE = (*QUICK, "devices", "runtimes", "profiling", "spreading", "cli")
 TORCH_ITSELF = ("torch_cuda.py", "torch_graph.py")  # the runtime that runs networks in torch: imported when asked for
 # What a search from a bundle must not load at module level.
 SLOW = {"torch", "onnx", "onnxruntime", "scipy", "pydantic", "PIL", "rich"}
-QUICK = ("spaces", "latency", "memory", "accuracy", "search")
 
 
 def modules() -> list[Path]:

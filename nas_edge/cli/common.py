@@ -31,6 +31,13 @@ QuickOption = Annotated[bool, typer.Option("--quick", help="The same as --effort
 ThoroughOption = Annotated[bool, typer.Option("--thorough", help="The same as --effort thorough.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="A traceback instead of one line when something fails.")]
 
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes that evaluate subnets; default: all cores.")
+]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="ray[://ADDRESS]", help="Evaluate subnets on a Ray cluster (extra 'cluster')."),
+]
 HostOption = Annotated[
     str | None, typer.Option("--host", metavar="[USER@]ADDR[:PORT]", help="Device over ssh, instead of the target's.")
 ]

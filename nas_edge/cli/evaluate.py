@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from nas_edge.cli.common import DebugOption, JsonOption, SeedOption, emit, shown_progress
+from nas_edge.cli.common import (
+    ClusterOption,
+    DebugOption,
+    JsonOption,
+    SeedOption,
+    WorkersOption,
+    emit,
+    shown_progress,
+)
 from nas_edge.errors import ConfigError, UnknownNameError
 
 EPILOG = """Examples:
@@ -18,7 +26,9 @@ nas-edge evaluate trashnet --arch arch.json
 
 nas-edge evaluate my-bundle --arch largest --split test --data photos/
 
-nas-edge evaluate my-bundle --measure int8 --subnets 120
+nas-edge evaluate my-bundle --measure int8 --subnets 120 --workers 2
+
+nas-edge evaluate my-bundle --measure int8 --cluster ray://head:10001
 
 nas-edge evaluate my-bundle --study alone --out study --epochs 60"""
 
@@ -57,6 +67,8 @@ def evaluate(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="With --study: of each training; default: as many as the supernet had.")
     ] = None,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
     debug: DebugOption = False,
@@ -75,9 +87,13 @@ def evaluate(
         return studied.exit_code
     if measure is not None:
         from nas_edge.pipeline.accuracy_flow import measure_accuracy
+        from nas_edge.pipeline.spread import chosen_spread
 
+        spread = chosen_spread(workers, cluster)
         with shown_progress() as progress:
-            measured = measure_accuracy(subject, measure, subnets, data=data, seed=seed, progress=progress)
+            measured = measure_accuracy(
+                subject, measure, subnets, data=data, seed=seed, spread=spread, progress=progress
+            )
         emit(json_output, measured.to_json(), measured.lines())
         return measured.exit_code
     from nas_edge.pipeline.evaluate_flow import evaluate_flow

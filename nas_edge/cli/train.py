@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from nas_edge.cli.common import DebugOption, JsonOption, SeedOption, emit, parse_resolutions, parsed, shown_progress
+from nas_edge.cli.common import (
+    ClusterOption,
+    DebugOption,
+    JsonOption,
+    SeedOption,
+    WorkersOption,
+    emit,
+    parse_resolutions,
+    parsed,
+    shown_progress,
+)
 from nas_edge.errors import ConfigError
 from nas_edge.units import parse_duration_s
 
@@ -66,11 +76,14 @@ def train(
         typer.Option(help="YAML file with changes to the default recipe (learning_rate, augmentation ...)."),
     ] = None,
     resolutions: Annotated[str | None, typer.Option(help="Input sides to train at, like 96,128,160.")] = None,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     seed: SeedOption = 0,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
     """Train a supernet on your images: the bundle that searches start from. Or, with --alone, one network."""
+    from nas_edge.pipeline.spread import chosen_spread
     from nas_edge.pipeline.train_flow import read_recipe, train_flow
 
     limit_s, sides = parsed(time_limit, parse_duration_s), parsed(resolutions, parse_resolutions)
@@ -79,7 +92,8 @@ def train(
         from nas_edge.pipeline.alone.flow import alone_flow
         from nas_edge.pipeline.alone.subject import find_subject
 
-        _refuse_of_supernets({"--init": init, "--teacher": teacher, "--resolutions": resolutions})
+        of_supernets = {"--init": init, "--teacher": teacher, "--resolutions": resolutions}
+        _refuse_of_supernets(of_supernets | {"--workers": workers, "--cluster": cluster})
         subject = find_subject(alone, bundle=bundle, data=data, space=space)
         with shown_progress(announce=True) as progress:
             run = alone_flow(
@@ -94,7 +108,7 @@ def train(
     with shown_progress(announce=True) as progress:
         report = train_flow(
             data, space or "lite0", out, init=init, teacher=teacher, epochs=epochs, time_limit_s=limit_s,
-            resolutions=sides, recipe=changes, seed=seed, progress=progress,
+            resolutions=sides, recipe=changes, seed=seed, spread=chosen_spread(workers, cluster), progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

@@ -14,6 +14,7 @@ from nas_edge.files import make_directory, write_yaml
 from nas_edge.pipeline.bundle import ACCURACY, HEADER, Bundle, load_bundle, predictor_file
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Precision
+from nas_edge.spreading import Spread
 from nas_edge.units import format_duration
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from nas_edge.training.paired_fit import PairedReport
 
 PRECISIONS = ("int8", "fp16")
+EVERYWHERE = Spread()  # this machine's cores
 _WORK = "work"
 
 
@@ -81,6 +83,7 @@ def measure_accuracy(
     *,
     data: str | None = None,
     seed: int = 0,
+    spread: Spread = EVERYWHERE,
     progress: Progress = silent,
 ) -> AccuracyFlowReport:
     """Measure subnets of a bundle in another precision, fit its accuracy predictor, and keep both in the bundle.
@@ -94,6 +97,7 @@ def measure_accuracy(
         subnets: how many.
         data: the images the bundle was trained on, where they have moved.
         seed: of the splits behind the noise ceiling.
+        spread: over what the measuring is spread; the figures are the same whatever it is.
         progress: told after each subnet.
 
     Raises:
@@ -124,7 +128,7 @@ def measure_accuracy(
     evaluator = bundle_evaluator(found, Precision(precision))
     journal = work / f"subnets-{precision}.jsonl"
     bits = answers_of_subnets(
-        found.supernet(), evaluator, split, chosen.population, views, journal, Precision(precision), progress
+        found.supernet(), evaluator, split, chosen.population, views, journal, Precision(precision), progress, spread
     )
     fresh = type(chosen).of_bits(chosen.population, bits, chosen.roles, precision)
     both = _joined(measured, fresh, precision)

@@ -23,6 +23,7 @@ from nas_edge.pipeline.networks import (
 from nas_edge.pipeline.running.directory import load_run
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Precision, SearchSpace
+from nas_edge.spreading import Spread
 from nas_edge.units import format_duration
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ _HOLDOUT_SHARE = 0.25
 _SMALL_SPLIT = 2000  # search images; below it each is looked at in several views
 _VIEWS = 8
 _TRAINING_SHARE = 0.75  # of a time limit; the rest measures subnets
+_MEASURING_SHARE = 0.9  # of that rest; then the predictor is fitted and three networks are looked at
+EVERYWHERE = Spread()  # this machine's cores
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ def train_flow(
     name: str = "",
     seed: int = 0,
     subnets: int = SUBNETS,
+    spread: Spread = EVERYWHERE,
     progress: Progress = silent,
 ) -> TrainReport:
     """Train a supernet on images and measure what a search needs; resumable at every stage.
@@ -121,7 +125,8 @@ def train_flow(
         recipe: changes to the default recipe, as plain data.
         name: of the bundle, by default that of the directory.
         seed: of everything random.
-        subnets: how many are measured for the accuracy predictor.
+        subnets: how many are measured for the accuracy predictor, as far as the time limit allows.
+        spread: over what the measuring of subnets is spread.
         progress: told all along.
 
     Raises:
@@ -158,7 +163,7 @@ def train_flow(
     run = SupernetRun(template, dataset, preprocess, chosen, start.fill if start else None, work, teacher=asked)
     net, done = train_supernet(run, time_limit_s=limit, progress=progress)
     budget_s = None if time_limit_s is None else time_limit_s - (time.monotonic() - begun)
-    figures = finish_bundle(net, dataset, preprocess, chosen, out, subnets, budget_s, progress)
+    figures = finish_bundle(net, dataset, preprocess, chosen, out, subnets, budget_s, spread, progress)
     header = bundle_header(
         name or out.resolve().name, data, dataset, preprocess, chosen, start, done, figures, time.monotonic() - begun
     )
@@ -177,6 +182,7 @@ def finish_bundle(
     out: Path,
     subnets: int,
     budget_s: float | None,
+    spread: Spread,
     progress: Progress,
 ) -> dict[str, Any]:
     """Write weights, space, calibration images, measured subnets and predictor; returns the figures.
@@ -200,15 +206,11 @@ def finish_bundle(
         _VIEWS if len(dataset.search) < _SMALL_SPLIT else 1, augmentation.horizontal_flip, augmentation.vertical_flip
     )
     population = choose_subnets(net.space, net.num_classes, subnets, recipe.seed)
-    if budget_s is not None:
-        spent = time.monotonic()
-        measure_subnets(net, evaluator, dataset.search, population[1:2], 0, views, out / "work" / "subnets.jsonl")
-        per_subnet = (time.monotonic() - spent) / 2  # the largest costs about twice the mean
-        population = population[: max(_least_subnets(), int(budget_s / max(per_subnet, 1e-3)))]
     holdout = round(len(population) * _HOLDOUT_SHARE)
     measured = measure_subnets(
-        net, evaluator, dataset.search, population, holdout, views, out / "work" / "subnets.jsonl", progress
-    )
+        net, evaluator, dataset.search, population, holdout, views, out / "work" / "subnets.jsonl", progress, spread,
+        None if budget_s is None else _MEASURING_SHARE * budget_s, _least_subnets(),
+    )  # fmt: skip
     write_accuracy(out / ACCURACY, net.space, measured)
     predictor, report = fit_accuracy_predictor(net.space, measured, seed=recipe.seed, progress=progress)
     predictor.write(out / PREDICTOR)

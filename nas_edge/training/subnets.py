@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from nas_edge.accuracy import AccuracySet
@@ -15,9 +18,12 @@ from nas_edge.data import Split
 from nas_edge.errors import FormatError
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, Precision, SearchSpace
+from nas_edge.spreading import Spread, open_executor
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.evaluate import Evaluator, View
+from nas_edge.training.subnet_work import OpenSubnets
 
+EVERYWHERE = Spread()  # this machine's cores
 _CANDIDATES = 40  # random architectures for each that is chosen
 
 
@@ -52,6 +58,9 @@ def measure_subnets(
     views: tuple[View, ...],
     journal: Path,
     progress: Progress = silent,
+    spread: Spread = EVERYWHERE,
+    time_limit_s: float | None = None,
+    least: int = 0,
 ) -> AccuracySet:
     """Accuracy of each subnet in fp32, recalibrated, on a split under every view.
 
@@ -64,14 +73,22 @@ def measure_subnets(
         views: fixed views of each image.
         journal: one line a subnet, so that an interrupted run goes on.
         progress: told after each subnet.
+        spread: over what the subnets are spread; the figures are the same whatever it is.
+        time_limit_s: what is not measured by then is left out, of training and held-out subnets alike.
+        least: subnets that are measured whatever the time.
 
     Raises:
-        FormatError: a journal of other images or views.
+        FormatError: a journal of other images or views. WorkerError: a cluster that cannot be used.
     """
-    bits = answers_of_subnets(net, evaluator, split, population, views, journal, progress=progress)
-    roles: list[Role] = ["train"] * (len(population) - holdout)
+    work = OpenSubnets(net, evaluator, split, views, Precision.FP32)
+    deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+    known = _known_answers(work, population, journal, progress, spread, deadline, least)
+    there = [arch for arch in population if _key(arch) in known]
+    kept = np.stack(there)
+    holdout = round(holdout * len(kept) / len(population))
+    roles: list[Role] = ["train"] * (len(kept) - holdout)
     roles += ["holdout"] * holdout
-    return AccuracySet.of_bits(population, bits, roles)
+    return AccuracySet.of_bits(kept, np.stack([known[_key(arch)] for arch in there]), roles)
 
 
 def answers_of_subnets(
@@ -83,26 +100,51 @@ def answers_of_subnets(
     journal: Path,
     precision: Precision = Precision.FP32,
     progress: Progress = silent,
+    spread: Spread = EVERYWHERE,
 ) -> NDArray[np.bool_]:
     """Right and wrong answers of each subnet in a precision: bool [n, images, views]; arguments as `measure_subnets`.
 
-    A journal is of one precision.
+    A journal is of one precision. Each subnet is computed on one thread, and kept as soon as it is known.
 
     Raises:
         FormatError: a journal of other images or views. TrainingError: a precision that is not measured.
+        WorkerError: a cluster that cannot be used.
     """
-    shape = (len(split), len(views))
-    known = _read_journal(journal, shape)
-    answers: list[NDArray[np.bool_]] = []
-    for number, arch in enumerate(population):
-        key = arch.tobytes().hex()
-        if key not in known:
-            subnet = evaluator.recalibrated(net, arch)
-            known[key] = evaluator.evaluate(subnet, subnet.resolution, split, views, precision).correct
-            _append(journal, {"arch": key, "shape": list(shape), "correct": np.packbits(known[key]).tobytes().hex()})
-        answers.append(known[key])
-        progress(number + 1, len(population), f"measuring the {precision.value} accuracy of {len(population)} subnets")
-    return np.stack(answers)
+    work = OpenSubnets(net, evaluator, split, views, precision)
+    known = _known_answers(work, population, journal, progress, spread)
+    return np.stack([known[_key(arch)] for arch in population])
+
+
+def _known_answers(
+    work: OpenSubnets,
+    population: Population,
+    journal: Path,
+    progress: Progress,
+    spread: Spread,
+    deadline: float | None = None,
+    least: int = 0,
+) -> dict[str, NDArray[np.bool_]]:
+    """Answers by architecture: those of the journal, and those measured now, up to the deadline."""
+    known = _read_journal(journal, work.shape)
+    missing = {_key(arch): arch for arch in population if _key(arch) not in known}
+    order, done = list(missing), len(population) - len(missing)
+    text = f"measuring the {work.precision.value} accuracy of {len(population)} subnets"
+    progress(done, len(population), text)
+    with closing(open_executor(spread, torch.get_num_threads()).run(work, list(missing.values()))) as results:
+        for number, correct in results:
+            key = order[number]
+            known[key] = correct
+            packed = np.packbits(correct).tobytes().hex()
+            _append(journal, {"arch": key, "shape": list(work.shape), "correct": packed})
+            done += 1
+            progress(done, len(population), text)
+            if deadline is not None and done >= least and time.monotonic() > deadline:
+                break
+    return known
+
+
+def _key(arch: Population) -> str:
+    return arch.tobytes().hex()
 
 
 def _append(journal: Path, record: dict[str, object]) -> None:
