@@ -5,8 +5,10 @@ from nas_edge.accuracy import AccuracySet, FeatureLayout, kendall_tau
 from nas_edge.errors import TrainingError
 from nas_edge.spaces import SearchSpace
 from nas_edge.training.accuracy_fit import FitOptions, fit_accuracy_predictor, sums_of_genes
+from nas_edge.training.distilling import ImitationOptions
 
 SPACE = SearchSpace.named("lite0")
+QUICK = FitOptions(imitation=ImitationOptions(rows=200, steps=30))
 
 
 def truth(population):
@@ -36,7 +38,7 @@ def test_the_fit_reaches_nine_tenths_of_the_ceiling_s_tau():
     assert predictor.figures["tau"] == report.tau
 
 
-def test_networks_improve_on_the_ridges_where_labels_are_clean():
+def test_networks_improve_on_the_linear_part_where_labels_are_clean():
     rng = np.random.default_rng(0)
     population = SPACE.sample(500, rng)
     images = 10**7
@@ -52,7 +54,7 @@ def test_networks_improve_on_the_ridges_where_labels_are_clean():
 
 
 def test_the_same_seed_fits_the_same_predictor():
-    data, options = measured(60, 500), FitOptions(steps=30)
+    data, options = measured(60, 500), QUICK
     first, second = (fit_accuracy_predictor(SPACE, data, options=options, seed=3)[0] for _ in range(2))
     assert np.array_equal(first.predict(data.population), second.predict(data.population))
 
@@ -60,7 +62,7 @@ def test_the_same_seed_fits_the_same_predictor():
 def test_without_held_out_subnets_the_folds_judge():
     data = measured(60, 500)
     data = AccuracySet.of_bits(data.population, data.bits, ("train",) * 60)
-    _, report = fit_accuracy_predictor(SPACE, data, options=FitOptions(steps=30))
+    _, report = fit_accuracy_predictor(SPACE, data, options=QUICK)
     assert report.holdout == 0
     assert (report.rmse, report.tau) == (report.fold_rmse, report.fold_tau)
 
