@@ -7,14 +7,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas_edge.spaces import Activation, Padding, same_padding
+from nas_edge.supernet.depthwise import depthwise_conv
 
 
 def activate(x: Tensor, activation: Activation) -> Tensor:
-    """Apply an activation; shape and dtype are kept."""
+    """Apply an activation, in place where gradients allow it; shape and dtype are kept."""
     if activation is Activation.RELU6:
-        return F.relu6(x)
+        return F.relu6(x, inplace=True)
     if activation is Activation.RELU:
-        return F.relu(x)
+        return F.relu(x, inplace=True)
     if activation is Activation.H_SWISH:
         return F.hardswish(x)
     return x
@@ -23,13 +24,16 @@ def activate(x: Tensor, activation: Activation) -> Tensor:
 def padded_conv(x: Tensor, weight: Tensor, stride: int, groups: int, padding: Padding) -> Tensor:
     """Convolve [n, c, h, w] without bias; `same` pads as TensorFlow does, the odd pixel at the end."""
     kernel = weight.shape[-1]
-    if padding is Padding.SYMMETRIC or kernel == 1:
-        return F.conv2d(x, weight, None, stride, kernel // 2, 1, groups)
-    top, bottom = same_padding(x.shape[2], kernel, stride)
-    left, right = same_padding(x.shape[3], kernel, stride)
-    if top == bottom == left == right:
-        return F.conv2d(x, weight, None, stride, top, 1, groups)
-    return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, None, stride, 0, 1, groups)
+    edge = kernel // 2
+    if padding is Padding.SAME and kernel > 1:
+        top, bottom = same_padding(x.shape[2], kernel, stride)
+        left, right = same_padding(x.shape[3], kernel, stride)
+        edge = top
+        if not top == bottom == left == right:
+            x, edge = F.pad(x, (left, right, top, bottom)), 0
+    if groups == len(weight) > 1:
+        return depthwise_conv(x, weight, stride, edge)
+    return F.conv2d(x, weight, None, stride, edge, 1, groups)
 
 
 def drop_connect(x: Tensor, rate: float) -> Tensor:
