@@ -13,6 +13,7 @@ from nas_edge.errors import StorageError, TrainingError
 from nas_edge.progress import Progress, silent
 from nas_edge.training.average import WeightAverage
 from nas_edge.training.checkpoint import Position
+from nas_edge.training.growing import mean_work
 from nas_edge.training.history import HISTORY, History
 from nas_edge.training.memory import keep_freed_memory
 from nas_edge.training.pace import Pace
@@ -142,8 +143,9 @@ class _Sitting:
             first = (at.step - at.epoch * per_epoch) * recipe.batch_size
             begun, waited_s = time.monotonic(), run.waited_s
             loss = run.step(at, self.horizon, order[first : first + recipe.batch_size])
-            alone, waited_s = run.teacher_only(at.step, self.horizon), run.waited_s - waited_s
-            self.pace.took(time.monotonic() - begun, alone, waited_s)
+            seconds, waited_s = time.monotonic() - begun, run.waited_s - waited_s
+            work = (run.side(self.horizon.progress(at.step)) / run.setting.side) ** 2
+            self.pace.took(seconds, run.teacher_only(at.step, self.horizon), waited_s, work)
             at = replace(at, step=at.step + 1, loss_total=at.loss_total + loss, losses=at.losses + 1)
             self.at = at
             self.tell(f"epoch {at.epoch + 1}, loss {loss:.3f}, {self.pace.describe(recipe.batch_size)}")
@@ -171,10 +173,12 @@ class _Sitting:
         if self.time_limit_s is None or self.finished:
             return
         teacher_steps = run.first(run.setting.recipe.teacher_epochs).left(step, self.horizon)
-        affordable = self.pace.steps_within(max(0.0, self.time_limit_s - self.seconds), teacher_steps)
+        recipe, progress = run.setting.recipe, self.horizon.progress(step)
+        work = mean_work(recipe.first_side, run.setting.side, recipe.growing_share, progress)
+        affordable = self.pace.steps_within(max(0.0, self.time_limit_s - self.seconds), teacher_steps, work)
         if affordable is None:
             return
-        total = max(step + 1, min(run.setting.recipe.epochs * run.steps_per_epoch, step + affordable))
+        total = max(step + 1, min(recipe.epochs * run.steps_per_epoch, step + affordable))
         total = int(run.workers.first(total))
         if total != self.horizon.total:
             self.horizon = self.horizon.moved(step, total)

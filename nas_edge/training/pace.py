@@ -12,7 +12,8 @@ _SHOWN = 20  # steps that the figures for a person are taken over
 class Pace:
     """Seconds a step, of the two kinds of steps, over the recent past: other programs come and go.
 
-    `took` is called after each step. What passes between steps (evaluations, checkpoints) is shared out among all of
+    `took` is called after each step. Steps on small images are reckoned as the share of a full-sized step that they are
+    (see `training.growing`). What passes between steps (evaluations, checkpoints) is shared out among all of
     them.
 
     Args:
@@ -29,19 +30,30 @@ class Pace:
         self._clock, self._begun = clock, clock()
         self._steps, self._steps_s = 0, 0.0
 
-    def took(self, seconds: float, teacher_only: bool, waited_s: float = 0.0) -> None:
-        """A step was done: of the largest architecture alone or a whole one; how much of it was waiting for images."""
-        (self._alone if teacher_only else self._whole).append(seconds)
+    def took(self, seconds: float, teacher_only: bool, waited_s: float = 0.0, work: float = 1.0) -> None:
+        """A step was done: of the largest architecture alone or a whole one.
+
+        Args:
+            seconds: that it took.
+            teacher_only: whether it was of the largest architecture alone.
+            waited_s: seconds of it that were spent on waiting for images.
+            work: as a share of a step on images of full size.
+        """
+        (self._alone if teacher_only else self._whole).append(seconds / work)
         self._shown.append((seconds, waited_s))
         self._steps += 1
         self._steps_s += seconds
 
-    def steps_within(self, seconds: float, teacher_steps: int) -> int | None:
-        """How many steps `seconds` have room for, the first `teacher_steps` of the largest alone; None: unknown yet."""
-        whole = self._whole_s()
-        if whole is None:
+    def steps_within(self, seconds: float, teacher_steps: int, work: float = 1.0) -> int | None:
+        """How many steps `seconds` have room for, the first `teacher_steps` of the largest alone; None: unknown yet.
+
+        `work` is the mean share of a full-sized step that they will be.
+        """
+        full = self._whole_s()
+        if full is None:
             return None
-        alone = sum(self._alone) / len(self._alone) if self._alone else whole
+        whole = full * work
+        alone = work * sum(self._alone) / len(self._alone) if self._alone else whole
         between = (self._clock() - self._begun - self._steps_s) / self._steps if self._steps else 0.0
         first = min(teacher_steps, int(seconds / (alone + between)))
         return first + int(max(0.0, seconds - first * (alone + between)) / (whole + between))

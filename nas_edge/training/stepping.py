@@ -141,13 +141,18 @@ class Run:
         """Whether a step trains the largest architecture alone."""
         return self.first(self.setting.recipe.teacher_epochs).includes(step, horizon)
 
+    def side(self, progress: float) -> int:
+        """Of the batches at some progress, in pixels."""
+        recipe = self.setting.recipe
+        return growing_side(recipe.first_side, self.setting.side, recipe.growing_share, progress)
+
     def step(self, at: Position, horizon: Horizon, indices: NDArray[np.int64]) -> float:
         """One optimiser step on the images of a batch: its loss. Raises Diverged."""
         recipe = self.setting.recipe
         rate = learning_rate(recipe.learning_rate, at.step, self.first(recipe.warmup_epochs), horizon)
         for group in self.optimiser.param_groups:
             group["lr"] = rate * 0.5**at.attempt
-        side = growing_side(recipe.first_side, self.setting.side, recipe.growing_share, horizon.progress(at.step))
+        side = self.side(horizon.progress(at.step))
         loss = self.backward(at.step, at.attempt, indices, self.teacher_only(at.step, horizon), side)
         self.workers.mean_gradients(self.parameters)
         (loss,) = self.workers.mean(loss)

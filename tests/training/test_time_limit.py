@@ -42,7 +42,8 @@ class Machine:
         recipe = run.setting.recipe
         self.alone.append(run.teacher_only(at.step, horizon))
         self.rates.append(learning_rate(1.0, at.step, run.first(recipe.warmup_epochs), horizon))
-        self.now += self.alone_s if self.alone[-1] else self.whole_s
+        work = (run.side(horizon.progress(at.step)) / run.setting.side) ** 2
+        self.now += work * (self.alone_s if self.alone[-1] else self.whole_s)
         return 1.0
 
     def evaluate(self, epoch: int, average: object) -> dict[str, float]:
@@ -50,15 +51,20 @@ class Machine:
         return {}
 
 
-def setting(dataset: Dataset, template: Template, out: Path, epochs: int) -> Setting:
-    recipe = Recipe(epochs=epochs, teacher_epochs=4, warmup_epochs=2.0, batch_size=16)
+def setting(dataset: Dataset, template: Template, out: Path, epochs: int, first_side: int = 0) -> Setting:
+    recipe = Recipe(epochs=epochs, teacher_epochs=4, warmup_epochs=2.0, batch_size=16, first_side=first_side)
     net = Supernet(template, 2)
     return Setting(net, Sandwich(net, recipe, False), dataset, Preprocess(), 24, recipe, out)
 
 
-@pytest.mark.parametrize("slower", [0.4, 1.0, 3.0])
+@pytest.mark.parametrize(("slower", "first_side"), [(0.4, 0), (1.0, 0), (3.0, 0), (1.0, 8)])
 def test_a_machine_of_any_speed_ends_in_time_and_annealed(
-    dataset: Dataset, striped_template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slower: float
+    dataset: Dataset,
+    striped_template: Template,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    slower: float,
+    first_side: int,
 ) -> None:
     machine = Machine(monkeypatch, whole_s=10.0, alone_s=4.0, evaluation_s=20.0)
     real, before = machine.step, machine.whole_s
@@ -69,7 +75,7 @@ def test_a_machine_of_any_speed_ends_in_time_and_annealed(
         return real(run, at, horizon)
 
     machine.step = changing  # type: ignore[method-assign]
-    at = setting(dataset, striped_template, tmp_path, 500)
+    at = setting(dataset, striped_template, tmp_path, 500, first_side)
     done = train(at, time_limit_s=3600.0, after_epoch=machine.evaluate)
     assert done.cut_short
     assert 0.93 * 3600 < done.seconds < 3600 + 30 + 20  # at most a step and an evaluation beyond
@@ -144,6 +150,7 @@ def test_pace_tells_the_two_kinds_of_steps_and_the_time_between_apart() -> None:
     assert pace.steps_within(90, 0) == 10  # 8 s, and 1 s between
     assert pace.steps_within(90, 6) == 6 + 8  # six of 2 + 1 s leave 72 s
     assert pace.steps_within(9, 6) == 3
+    assert pace.steps_within(49, 0, work=0.75) == 7  # smaller pictures: 6 s, and 1 s between
     assert pace.describe(28) == "5 images/s, 75% busy"
     assert Pace(10, None, lambda: 0.0).steps_within(60, 0) is None
 
