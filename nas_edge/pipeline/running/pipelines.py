@@ -68,7 +68,7 @@ class PipelineRun:
         wall_s = time.monotonic() - begun
         finished = StepReport(step.title, report.to_json(), tuple(report.lines()), wall_s, report.exit_code)
         self.done.append(finished)
-        self._save()
+        self.save()
         return finished
 
     def to_json(self) -> dict[str, Any]:
@@ -84,7 +84,8 @@ class PipelineRun:
                 named[step.name] = named[""] = Path(report.data["run"])
         return named
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the state to the directory. Raises StorageError."""
         steps = [{**asdict(report), "wall_s": round(report.wall_s, 3)} for report in self.done]
         state = {"format": _FORMAT, "pipeline": self.path.name, "sha256": sha256(self.path), "steps": steps}
         write_json(self.directory / _STATE, state)
@@ -106,7 +107,9 @@ def open_pipeline(name: str, out: Path | None = None, resume: Path | None = None
     path = find_pipeline(name)
     steps = read_pipeline(path)
     if resume is None:
-        return PipelineRun(path, make_directory(run_path(out, path.stem)), steps)
+        begun = PipelineRun(path, make_directory(run_path(out, path.stem)), steps)
+        begun.save()  # a first step that is cut off after hours is resumed as well
+        return begun
     if not (resume / _STATE).is_file():
         raise ConfigError(f"{resume}: is not the directory of a pipeline (no {_STATE})")
     state = read_json(resume / _STATE)

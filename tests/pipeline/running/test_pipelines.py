@@ -10,7 +10,7 @@ import pytest
 from nas_edge.errors import BudgetError, ConfigError, UnknownNameError
 from nas_edge.pipeline.running.pipelines import open_pipeline, read_pipeline
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SEARCH = "{target: board, bundle: tiny, latency: 2ms, evaluations: 500"
 
 
@@ -74,6 +74,14 @@ def test_a_pipeline_that_broke_off_goes_on_after_the_steps_it_finished(stand: Pa
     assert [(step.title, step.data) for step in resumed.done] == [(done.title, done.data)]
     assert list(resumed.pending()) == [second]
     assert not Path("out/2-search").exists()
+
+
+def test_a_pipeline_that_broke_off_in_its_first_step_goes_on_there(stand: Path) -> None:
+    Path("p.yaml").write_text(f"format: 1\nsteps:\n  - search: {SEARCH}}}\n")
+    begun = open_pipeline("p.yaml", out=Path("out"))
+    resumed = open_pipeline("p.yaml", resume=Path("out"))
+    assert resumed.directory == begun.directory
+    assert list(resumed.pending()) == list(begun.pending())
 
 
 def test_a_pipeline_that_has_changed_is_not_resumed(stand: Path) -> None:
