@@ -62,6 +62,26 @@ def test_larger_kernels_and_further_blocks_change_nothing_at_first() -> None:
     assert torch.allclose(logits(target, source.classifier.linear), logits(source, source.classifier.linear), atol=1e-5)
 
 
+def test_wider_layers_and_larger_ratios_change_nothing_at_first() -> None:
+    stages = tuple(replace(s, channels=s.channels + 8, expands=(3, 6, 8)) for s in LARGE.stages)
+    wider = replace(LARGE, stem=Stem(24), first=Stage(16, 1), stages=stages, tail=Tail(48))
+    source, target = trained(LARGE), Supernet(wider, 3)
+    assert inherit(target, Source.of(source)).fresh == 0
+    classifier = nn.Linear(48, 3)
+    nn.init.zeros_(classifier.weight)  # silent channels of the head meet zeros
+    classifier.weight.data[:, :32] = source.classifier.linear.weight.data
+    classifier.bias.data.copy_(source.classifier.linear.bias.data)
+    assert torch.allclose(logits(target, classifier), logits(source, source.classifier.linear), atol=1e-5)
+
+
+def test_what_is_added_up_stays_in_one_order_where_widths_are_elastic() -> None:
+    template = replace(LARGE, first=Stage(16, 1))  # adds its input: stem and first block are one stream
+    source, target = trained(template), Supernet(replace(template, widths=(0.5, 1.0)), 3)
+    inherit(target, Source.of(source))
+    assert not torch.equal(target.first_conv.conv.weight, source.first_conv.conv.weight)
+    assert torch.allclose(logits(target, source.classifier.linear), logits(source, source.classifier.linear), atol=1e-5)
+
+
 def first_stage(net: Supernet) -> torch.Tensor:
     """What the first stage's two blocks hand on, [2, channels, 8, 8]."""
     plan = net.eval().plan(net.space.largest())
