@@ -27,7 +27,7 @@ _BIG_WEIGHTS = 2.0**20
 
 
 def features(blocks: Sequence[BlockSpec]) -> Floats:
-    """Launches, then work in millions (of MACs, elements or bytes): float64 [n, 29], none negative."""
+    """Launches, then work in millions (of MACs, elements or bytes): float64 [n, 32], none negative."""
     return np.array([_features(block) for block in blocks], np.float64).reshape(len(blocks), -1)
 
 
@@ -45,6 +45,7 @@ def _features(block: BlockSpec) -> tuple[float, ...]:
             *(macs * (_padded(outside, tile) / outside - 1) for tile in _TILES),
             *_misses(block),
             *(0, 0, macs * (block.in_channels % _VECTOR) / block.in_channels),
+            *_pixels(block),
         )
     expand = inside * block.in_channels * mid / 1e6 if block.expands else 0.0
     depthwise, project = outside * mid * kernel**2 / 1e6, outside * mid * block.out_channels / 1e6
@@ -63,6 +64,7 @@ def _features(block: BlockSpec) -> tuple[float, ...]:
         ),
         *_misses(block),
         *_ragged(block),
+        *_pixels(block),
     )
 
 
@@ -75,6 +77,17 @@ def _ragged(block: BlockSpec) -> tuple[float, ...]:
     rest, mid = block.mid_channels % _VECTOR, block.mid_channels
     expand = inside * mid * (block.in_channels % _VECTOR) / 1e6 if block.expands else 0.0
     return outside * rest * block.kernel**2 / 1e6, (inside + outside) * rest / 1e6, expand
+
+
+def _pixels(block: BlockSpec) -> tuple[float, ...]:
+    """What each output pixel costs however many channels it has: values gathered for a dense convolution, pointers of a
+    depthwise one, pixels that a layer goes over. In 8 bits a stem takes as long for 8 channels as for 32.
+    """
+    inside, outside = block.height * block.width, block.out_height * block.out_width
+    if block.kind is Kind.INVERTED_RESIDUAL:
+        return 0, outside * block.kernel**2 / 1e6, (inside * block.expands + 2 * outside) / 1e6
+    gathered = outside * block.kernel**2 * block.in_channels / 1e6 if block.kernel > 1 else 0.0
+    return gathered, 0, outside / 1e6
 
 
 def _misses(block: BlockSpec) -> tuple[float, ...]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from nas_edge.errors import SpaceError
-from nas_edge.latency.interval import Interval
+from nas_edge.latency.calibration import normal_quantile
+from nas_edge.latency.interval import Costs, Floats, Interval
 from nas_edge.latency.lowering import network_blocks, network_sides, only_of, summed
 from nas_edge.latency.predictor import LatencyPrediction, check_confidence, with_blocks
 from nas_edge.latency.pricing import Pricer
+from nas_edge.latency.sides import Sides
+from nas_edge.latency.spill import Spill
 from nas_edge.latency.table import LatencyTable
 from nas_edge.spaces import BlockSpec, Precision, SearchSpace
 
@@ -26,6 +29,7 @@ class NetworkPredictor:
         pricer: what blocks cost.
         interval_of: how sums become predictions.
         own: whether the networks to be priced are points of the space that the calibration is of.
+        spill: what is added for weights that no cache holds, in networks larger than all that were measured.
 
     """
 
@@ -33,6 +37,7 @@ class NetworkPredictor:
     pricer: Pricer
     interval_of: Interval
     own: bool = False
+    spill: Spill = field(default_factory=Spill)
 
     @classmethod
     def of(
@@ -58,7 +63,11 @@ class NetworkPredictor:
         own = space is not None and not from_elsewhere and only_of(table, space)
         sides = network_sides([blocks for blocks, _ in known]) if own else None
         measured = np.array([ms for _, ms in known])
-        return cls(table, pricer, Interval.calibrated(table.header, costs, measured, sides=sides), own)
+        interval = Interval.calibrated(table.header, costs, measured, sides=sides)
+        calibration = interval.calibration
+        slope = calibration.ms_per_mb * float(calibration.coefficients[1]) if calibration else 0.0
+        spill = Spill.of(table.header.device, costs.parameter_mb, slope)
+        return cls(table, pricer, interval, own, spill)
 
     def predict(self, networks: Sequence[Sequence[BlockSpec]], confidence: float = 0.9) -> LatencyPrediction:
         """Latency of each network, whose blocks are taken to run at the table's precision.
@@ -79,14 +88,18 @@ class NetworkPredictor:
         lowered = [in_precision(blocks, self.table.header.precision) for blocks in networks]
         costs = summed(self.pricer, lowered)
         inputs = network_sides(lowered) if self.own else None
-        low, point, high = (
-            self.interval_of.turned(self.interval_of.work(costs, confidence, side, inputs), confidence, side)
-            for side in (-1, 0, 1)
-        )
+        low, point, high = (self._bound(costs, confidence, side, inputs) for side in (-1, 0, 1))
         prices = self.pricer.price(())
         exact = [sum(prices[b].ms for b in blocks if prices[b].exact) for blocks in lowered]
         share = np.array(exact) / np.maximum(costs.sum_ms, 1e-12)
         return LatencyPrediction(point, low, high, share, confidence, self.interval_of.name)
+
+    def _bound(self, costs: Costs, confidence: float, side: int, inputs: Sides | None) -> Floats:
+        """The point (side 0), the upper (1) or the lower bound (-1), ms, float64 [n]."""
+        work = self.interval_of.work(costs, confidence, side, inputs)
+        spilt = self.spill.ms(costs.parameter_mb, side * normal_quantile(confidence))
+        bound: Floats = self.interval_of.turned(work, confidence, side) + spilt
+        return bound
 
     def later(self) -> NetworkPredictor:
         """The same for another sitting than the table's."""
