@@ -18,7 +18,6 @@ from nas_edge.pipeline.bundle import bundle_names, load_bundle
 from nas_edge.pipeline.running.pipelines import read_pipeline
 from nas_edge.pipeline.running.steps import TrainArguments
 from nas_edge.progress import silent
-from nas_edge.spaces import SearchSpace
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.phases import Phase
 from nas_edge.training.recipe import Recipe
@@ -67,8 +66,7 @@ def test_a_recipe_trains(arguments: TrainArguments, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(nas_edge.data, "load_dataset", lambda *_, **__: few_pictures(arguments))
     monkeypatch.setattr(train_flow, "finish_bundle", finish)
-    sides = arguments.resolutions or SearchSpace.named(arguments.space).template.resolutions
-    changes = {"recipe": short(arguments.recipe), "resolutions": sides[:2], "time_limit": None, "epochs": None}
+    changes = {"recipe": short(arguments.recipe), "resolutions": (32, 40), "time_limit": None, "epochs": None}
     report = arguments.model_copy(update=changes).execute(tmp_path / "out", {}, silent)
     (net,) = trained
     assert all(tensor.isfinite().all() for tensor in net.state_dict().values() if tensor.is_floating_point())

@@ -88,7 +88,9 @@ def open_source(request: SearchRequest, precisions: tuple[Precision, ...]) -> So
         )
     accuracy: dict[Precision, AccuracySource] = {p: bundle.accuracy_predictor(p.value) for p in precisions}
     names = (HEADER, WEIGHTS, ACCURACY, *(predictor_file(p.value) for p in precisions))
-    return Source(space, classes, accuracy, bundle, {name: bundle.path / name for name in names})
+    origin = bundle.header.get("accuracy_predictor")
+    notes = (f"the accuracy is that of a published predictor ({origin['source']})",) if origin else ()
+    return Source(space, classes, accuracy, bundle, {name: bundle.path / name for name in names}, notes)
 
 
 def _external(
@@ -125,6 +127,10 @@ def _zero_cost(
 ) -> Source:
     from nas_edge.pipeline.zero_cost import zero_cost_of_bundle, zero_cost_of_space
 
+    if request.min_accuracy is not None:
+        raise ConfigError(
+            f"--min-accuracy: figures of the zero-cost proxy {proxy!r} are no accuracies; give a budget instead"
+        )
     if bundle is not None:
         scores = zero_cost_of_bundle(proxy, bundle, request.seed)
     else:
