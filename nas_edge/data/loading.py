@@ -15,6 +15,7 @@ from nas_edge.data.idx import is_idx, read_fashion_mnist, read_idx
 from nas_edge.data.listing import Listing, build_dataset
 from nas_edge.errors import DataError, UnknownNameError
 from nas_edge.progress import Progress
+from nas_edge.resources import find
 
 Reader = Callable[[Path | None], Listing]
 DEFAULT_FRACTIONS = (0.7, 0.15, 0.15)
@@ -51,8 +52,9 @@ def load_dataset(
 ) -> Dataset:
     """A data set by name, or from where it lies.
 
-    `spec` is a name ("trashnet", "fashion-mnist-mini", embedded; "cifar10", "fashion-mnist", which lie in `root`), or a
-    path ("./trashnet" where a folder has the name of a data set): a folder with a sub-folder for each class; with
+    `spec` is a name ("trashnet", "fashion-mnist-mini", embedded; "cifar10", "fashion-mnist", which lie in `root`, or in
+    `data/<name>` where the user stands or under `$NAS_EDGE_HOME`), or a path ("./trashnet" where a folder has the name
+    of a data set): a folder with a sub-folder for each class; with
     `train`, `val` and `test` folders of such; with `train.zip`, `val.zip`, `test.zip`; one zip of any of these;
     CIFAR-10's python or binary directory; a directory of idx files; a CSV with the columns path, label and,
     optionally, group and split.
@@ -64,7 +66,7 @@ def load_dataset(
         spec: name or path.
         seed: of the splits.
         fractions: of train, search and test, where they are made.
-        root: where the files of a named data set lie.
+        root: where the files of a named data set lie, None for `data/<name>`.
         progress: told how far checking is.
 
     Returns:
@@ -124,7 +126,12 @@ def _fashion_mnist(root: Path | None) -> Listing:
 
 
 def _required(root: Path | None, name: str, file: str) -> Path:
+    if root is None:
+        root = find(f"data/{name}")
     if root is None or not root.is_dir():
-        where = "no folder was given" if root is None else f"{root} is not a folder"
-        raise DataError(f"{name}: {where}; give the path of the folder that holds its files ({file} ...)")
+        where = "is not shipped" if root is None else f"{root} is not a folder"
+        raise DataError(
+            f"{name}: {where}; give the folder of its files ({file} ...), or put it at data/{name}, here or under"
+            " $NAS_EDGE_HOME"
+        )
     return root

@@ -125,7 +125,7 @@ def measure_accuracy(
             "give the images it was measured on (--data), or train the bundle again"
         )
     chosen = plain.select(spread_over_cost(plain, found, subnets))
-    evaluator = bundle_evaluator(found, Precision(precision))
+    evaluator = bundle_evaluator(found, Precision(precision), data)
     journal = work / f"subnets-{precision}.jsonl"
     bits = answers_of_subnets(
         found.supernet(), evaluator, split, chosen.population, views, journal, Precision(precision), progress, spread

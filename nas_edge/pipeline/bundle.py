@@ -71,9 +71,14 @@ class Bundle:
         """Plain data of the `Preprocess` used in training."""
         return dict(self.header["preprocess"])
 
+    @property
+    def ships_images(self) -> bool:
+        """Whether it comes with calibration images; those of some data sets may not be passed on."""
+        return "data" not in (self.header.get("calibration") or {})
+
     @cached_property
     def calibration(self) -> Path:
-        """The archive of its calibration images: its own, or that of another bundle on the same images.
+        """The archive of its calibration images, if it ships any: its own, or another bundle's on the same images.
 
         Raises:
             FormatError: the other bundle's archive is not the one that this bundle was measured with.

@@ -116,13 +116,13 @@ def evaluate_flow(
         raise UnknownNameError("precision", precision, PRECISIONS)
     wanted = precision or _usual_precision(subject)
     progress(0, 3, "loading the network")
-    net, bundle, row, finetuned = _network(subject, arch)
+    net, bundle, row, finetuned = _network(subject, arch, data)
     progress(1, 3, "reading images")
     from nas_edge.pipeline.networks import bundle_dataset
 
     dataset = bundle_dataset(bundle, data)
     progress(2, 3, "evaluating")
-    found = accuracy_of(net, bundle, dataset.splits[split], Precision(wanted))
+    found = accuracy_of(net, bundle, dataset.splits[split], Precision(wanted), data)
     space, classes = bundle.space, bundle.num_classes
     return EvaluateReport(
         subject, split, len(found.labels), found.accuracy, found.balanced_accuracy, found.interval(),
@@ -131,25 +131,28 @@ def evaluate_flow(
     )  # fmt: skip
 
 
-def accuracy_of(net: StaticNet, bundle: Bundle, split: Any, precision: Precision = Precision.FP32) -> Evaluation:
+def accuracy_of(
+    net: StaticNet, bundle: Bundle, split: Any, precision: Precision = Precision.FP32, data: str | None = None
+) -> Evaluation:
     """Answers of a network in a precision for the images of a split (`data.Split`), plain view."""
     from nas_edge.pipeline.networks import bundle_evaluator
 
-    return bundle_evaluator(bundle, precision).evaluate(net, net.resolution, split, precision=precision)
+    return bundle_evaluator(bundle, precision, data).evaluate(net, net.resolution, split, precision=precision)
 
 
 def _usual_precision(subject: str) -> str:
     return load_run(Path(subject)).precision if (Path(subject) / "result.json").is_file() else "fp32"
 
 
-def _network(subject: str, arch: str | None) -> tuple[StaticNet, Bundle, Population, bool]:
+def _network(subject: str, arch: str | None, data: str | None) -> tuple[StaticNet, Bundle, Population, bool]:
     from nas_edge.pipeline import networks
 
     if (Path(subject) / "result.json").is_file():
         if arch is not None:
             raise ConfigError(f"{subject}: is a run, which has its architecture; --arch goes with a bundle")
-        net, bundle, row = networks.subnet_of_run(load_run(Path(subject)))
+        net, bundle, row = networks.subnet_of_run(load_run(Path(subject)), data)
         return net, bundle, row, networks.finetuned(Path(subject))
     bundle = load_bundle(subject)
     row = read_architecture(bundle.space, arch or "largest")
-    return networks.subnet_of_bundle(bundle, row), bundle, row, False
+    evaluator = networks.bundle_evaluator(bundle, data=data)
+    return networks.subnet_of_bundle(bundle, row, evaluator), bundle, row, False

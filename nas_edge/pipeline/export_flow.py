@@ -171,14 +171,13 @@ def _proof_images(bundle: Bundle, preprocess: Preprocess, side: int) -> _ProofIm
     """Images not trained on, else the bundle's own calibration images."""
     import numpy as np
 
-    from nas_edge.data.calibration import read_calibration
     from nas_edge.export.quantise import UNLABELLED
-    from nas_edge.pipeline.networks import bundle_dataset
+    from nas_edge.pipeline.networks import bundle_calibration, bundle_dataset
 
     try:
         dataset = bundle_dataset(bundle, None)
     except DataError:  # moved, or never on this machine: a bundle is enough to export from
-        own = read_calibration(bundle.calibration)
+        own = bundle_calibration(bundle)
         return _ProofImages(own.images(preprocess, side), np.asarray(own.labels), "images it was trained on")
     splits = [dataset.splits[name] for name in _SPLITS]
     splits = [split.subset(range(min(len(split), _MOST_IMAGES))) for split in splits]
@@ -201,10 +200,11 @@ class _Lowered:
 def _calibration(bundle: Bundle, spec: str | None, preprocess: Preprocess, side: int) -> NDArray[np.uint8]:
     """Images that ranges are observed on, uint8 [n, side, side, 3]. Raises DataError, FormatError."""
     from nas_edge.data import load_dataset
-    from nas_edge.data.calibration import choose_calibration, read_calibration
+    from nas_edge.data.calibration import choose_calibration
+    from nas_edge.pipeline.networks import bundle_calibration
 
     if spec is None:
-        return read_calibration(bundle.calibration).images(preprocess, side)
+        return bundle_calibration(bundle).images(preprocess, side)
     return choose_calibration(load_dataset(spec).train, 0).images(preprocess, side)
 
 

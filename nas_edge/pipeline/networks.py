@@ -11,7 +11,7 @@ from nas_edge.pipeline.running.directory import Run
 from nas_edge.spaces import Population, Precision
 
 if TYPE_CHECKING:
-    from nas_edge.data import Dataset, Preprocess
+    from nas_edge.data import Dataset, Preprocess, Split
     from nas_edge.progress import Progress
     from nas_edge.spaces.onnx_quantise import QdqForm
     from nas_edge.supernet.static import StaticNet
@@ -48,16 +48,37 @@ def bundle_dataset(bundle: Bundle, data: str | None, progress: Progress | None =
     return dataset
 
 
-def bundle_evaluator(bundle: Bundle, precision: Precision = Precision.FP32) -> Evaluator:
-    """Recalibration, and ranges of int8, from the bundle's own calibration images.
+def bundle_calibration(bundle: Bundle, data: str | None = None) -> Split:
+    """The training images that a bundle's networks are recalibrated on: its own, or drawn anew from its data set.
+
+    Args:
+        bundle: that is asked.
+        data: where the data set lies, for a bundle that ships no images; None for where it is looked for by name.
 
     Raises:
-        FormatError: they are damaged.
+        FormatError: they are damaged. DataError: it ships none, and they are not found, or others.
     """
-    from nas_edge.data.calibration import read_calibration
+    from nas_edge.data.calibration import choose_calibration, read_calibration
+    from nas_edge.errors import DataError
+
+    if bundle.ships_images:
+        return read_calibration(bundle.calibration)
+    stored = bundle.header["data"]
+    try:
+        train = bundle_dataset(bundle, data).train
+    except DataError as error:
+        raise DataError(f"bundle {bundle.name!r} ships no images, and its batch norms need some: {error}") from error
+    if train.sha256() != stored["sha256"]["train"]:
+        given = data or stored["spec"]
+        raise DataError(f"{given}: is not what bundle {bundle.name!r} was trained on ({stored['summary']})")
+    return choose_calibration(train, int(stored["seed"]))
+
+
+def bundle_evaluator(bundle: Bundle, precision: Precision = Precision.FP32, data: str | None = None) -> Evaluator:
+    """Recalibration, and ranges of int8, from the bundle's calibration images; raises as `bundle_calibration`."""
     from nas_edge.training.evaluate import Evaluator
 
-    calibration, preprocess = read_calibration(bundle.calibration), bundle_preprocess(bundle)
+    calibration, preprocess = bundle_calibration(bundle, data), bundle_preprocess(bundle)
     if precision is not Precision.INT8:
         return Evaluator(calibration, preprocess)
     from nas_edge.runtimes.saturation import local_form
@@ -80,10 +101,15 @@ def subnet_of_bundle(bundle: Bundle, arch: Population, evaluator: Evaluator | No
     return (evaluator or bundle_evaluator(bundle)).recalibrated(bundle.supernet(), arch)
 
 
-def subnet_of_run(run: Run) -> tuple[StaticNet, Bundle, Population]:
+def subnet_of_run(run: Run, data: str | None = None) -> tuple[StaticNet, Bundle, Population]:
     """The network of a run: its own weights where it was fine-tuned or trained alone, else inherited ones.
 
+    Args:
+        run: that is asked.
+        data: as in `bundle_calibration`.
+
     Raises:
+        DataError: see `bundle_calibration`.
         FormatError, UnknownNameError: run, bundle or weights are missing or damaged.
     """
     from nas_edge.supernet.static import StaticNet
@@ -93,7 +119,7 @@ def subnet_of_run(run: Run) -> tuple[StaticNet, Bundle, Population]:
     arch = bundle.space.from_json(dict(run.arch), str(run.path / "arch.json"))
     weights = run.path / FINETUNED
     if not weights.is_file():
-        return subnet_of_bundle(bundle, arch), bundle, arch
+        return subnet_of_bundle(bundle, arch, bundle_evaluator(bundle, data=data)), bundle, arch
     net = StaticNet.of(bundle.space, arch, bundle.num_classes)
     load_weights(net, weights)
     return net.eval(), bundle, arch

@@ -28,6 +28,7 @@ from nas_edge.units import format_duration
 
 if TYPE_CHECKING:
     from nas_edge.data import Dataset, Preprocess
+    from nas_edge.pipeline.measuring import Measuring
     from nas_edge.pipeline.starting import Start
     from nas_edge.supernet.static import StaticNet
     from nas_edge.supernet.supernet import Supernet
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
 
 SUBNETS = 260
 _HOLDOUT_SHARE = 0.25
-_SMALL_SPLIT = 2000  # search images; below it each is looked at in several views
-_VIEWS = 8
+_WATCH_EVERY = 5  # epochs, at most: short runs have learning curves as well
 _TRAINING_SHARE = 0.75  # of a time limit; the rest measures subnets
 _MEASURING_SHARE = 0.9  # of that rest; then the predictor is fitted and three networks are looked at
 EVERYWHERE = Spread()  # this machine's cores
@@ -132,7 +132,10 @@ def train_flow(
     Raises:
         DataError, SpaceError, TrainingError, ConfigError, MissingExtraError: what cannot be used, and why.
     """
+    import torch
+
     from nas_edge.data import Preprocess, load_dataset
+    from nas_edge.pipeline.measuring import PLAN, plan_measuring
     from nas_edge.pipeline.starting import find_start
     from nas_edge.pipeline.teaching import find_teacher
     from nas_edge.training.loop import HISTORY, uses_bf16
@@ -158,12 +161,19 @@ def train_flow(
     make_directory(out)
     progress(0, 1, dataset.describe())
     work = make_directory(out / "work")
-    limit = None if time_limit_s is None else max(1.0, time_limit_s * _TRAINING_SHARE)
+    measuring_s = None if time_limit_s is None else time_limit_s * (1 - _TRAINING_SHARE) * _MEASURING_SHARE
+    cores = spread.workers or torch.get_num_threads()
+    plan = plan_measuring(template, dataset, preprocess, subnets, measuring_s, cores, work / PLAN)
+    limit = None
+    if time_limit_s is not None:
+        limit = max(1.0, time_limit_s * _TRAINING_SHARE - (time.monotonic() - begun))
+    progress(0, 1, plan.describe(time_limit_s, limit))
     asked = taught.network() if taught else None
-    run = SupernetRun(template, dataset, preprocess, chosen, start.fill if start else None, work, teacher=asked)
+    fill, watch_every = start.fill if start else None, max(1, min(_WATCH_EVERY, chosen.epochs // 12))
+    run = SupernetRun(template, dataset, preprocess, chosen, fill, work, watch_every, asked)
     net, done = train_supernet(run, time_limit_s=limit, progress=progress)
     budget_s = None if time_limit_s is None else time_limit_s - (time.monotonic() - begun)
-    figures = finish_bundle(net, dataset, preprocess, chosen, out, subnets, budget_s, spread, progress)
+    figures = finish_bundle(net, dataset, preprocess, chosen, out, plan, budget_s, spread, progress)
     header = bundle_header(
         name or out.resolve().name, data, dataset, preprocess, chosen, start, done, figures, time.monotonic() - begun
     )
@@ -180,7 +190,7 @@ def finish_bundle(
     preprocess: Preprocess,
     recipe: Recipe,
     out: Path,
-    subnets: int,
+    plan: Measuring,
     budget_s: float | None,
     spread: Spread,
     progress: Progress,
@@ -202,10 +212,8 @@ def finish_bundle(
     write_calibration(choose_calibration(dataset.train, recipe.seed), dataset.classes, out / CALIBRATION)
     evaluator = Evaluator(read_calibration(out / CALIBRATION), preprocess)
     augmentation = recipe.augmentation
-    views = fixed_views(
-        _VIEWS if len(dataset.search) < _SMALL_SPLIT else 1, augmentation.horizontal_flip, augmentation.vertical_flip
-    )
-    population = choose_subnets(net.space, net.num_classes, subnets, recipe.seed)
+    views = fixed_views(plan.views, augmentation.horizontal_flip, augmentation.vertical_flip)
+    population = choose_subnets(net.space, net.num_classes, plan.subnets, recipe.seed)
     holdout = round(len(population) * _HOLDOUT_SHARE)
     measured = measure_subnets(
         net, evaluator, dataset.search, population, holdout, views, out / "work" / "subnets.jsonl", progress, spread,
@@ -287,6 +295,7 @@ def bundle_header(
             "steps": done.steps,
             "training_hours": round(done.seconds / 3600, 3),
             "last_sitting_hours": round(wall_s / 3600, 3),
+            "last_sitting_cpu_hours": round(time.process_time() / 3600, 3),  # of all cores: less where others ran too
         },
         "figures": figures,
     }
@@ -363,12 +372,12 @@ def finetune_flow(
 
     start = time.monotonic()
     found = load_run(run)
-    subnet, bundle, _ = subnet_of_run(found)
+    subnet, bundle, _ = subnet_of_run(found, data)
     preprocess = bundle_preprocess(bundle)
     dataset = bundle_dataset(bundle, data, progress)
     recipe = finetune_recipe(Recipe.from_dict(bundle.header.get("recipe", {})), epochs, seed)
     precision = Precision.INT8 if qat else Precision.FP32
-    evaluator = bundle_evaluator(bundle, precision) if qat else Evaluator(dataset.train, preprocess)
+    evaluator = bundle_evaluator(bundle, precision, data) if qat else Evaluator(dataset.train, preprocess)
     side = subnet.resolution
 
     def figures(net: StaticNet) -> tuple[float, float, float]:

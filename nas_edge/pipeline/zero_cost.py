@@ -72,9 +72,9 @@ def zero_cost_of_space(
 
 def _pictures(bundle: Bundle, side: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Some of a bundle's calibration images, normalised, float32 [n, 3, side, side], and their labels."""
-    from nas_edge.data.calibration import choose_calibration, read_calibration
-    from nas_edge.pipeline.networks import bundle_preprocess
+    from nas_edge.data.calibration import choose_calibration
+    from nas_edge.pipeline.networks import bundle_calibration, bundle_preprocess
 
-    split = choose_calibration(read_calibration(bundle.calibration), seed, _IMAGES)
+    split = choose_calibration(bundle_calibration(bundle), seed, _IMAGES)
     preprocess = bundle_preprocess(bundle)
     return np.ascontiguousarray(preprocess.normalise(split.images(preprocess, side))), split.labels

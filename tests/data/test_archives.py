@@ -127,11 +127,18 @@ def test_a_truncated_binary_batch_and_a_missing_one_are_named(tmp_path):
         load_dataset(root)
 
 
-def test_cifar10_by_name_needs_to_know_where_its_files_are(tmp_path):
-    with pytest.raises(DataError, match="give the path"):
+def test_cifar10_by_name_needs_to_know_where_its_files_are(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(DataError, match=r"is not shipped; give the folder .* or put it at data/cifar10"):
         load_dataset("cifar10")
     with pytest.raises(DataError, match="neither data_batch_1"):
         load_dataset("cifar10", root=tmp_path)
+    given = load_dataset("cifar10", root=write_binary(tmp_path / "bin"))
+    (tmp_path / "here" / "data").mkdir()
+    (tmp_path / "bin").rename(tmp_path / "here" / "data" / "cifar10")
+    found = load_dataset("cifar10")
+    assert [split.sha256() for split in found.splits.values()] == [split.sha256() for split in given.splits.values()]
 
 
 def test_records_rebuilt_from_the_real_cifar10_are_the_official_ones(shared_dir, tmp_path):

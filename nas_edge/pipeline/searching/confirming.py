@@ -20,6 +20,7 @@ from nas_edge.spaces import Population, Precision
 if TYPE_CHECKING:
     from nas_edge.profiling import Measurement, Protocol
     from nas_edge.spaces.onnx_quantise import QdqForm
+    from nas_edge.supernet.static import StaticNet
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +90,7 @@ def _confirm(
 ) -> Confirmed:
     precision = precision_of(task, arch)
     predicted = float(task.source.accuracy[precision].predict(task.source.space.of_base(arch[None]))[0])
-    net = None
-    if task.source.bundle is None:
-        model = seeded_model(task.source.space, arch, task.source.num_classes, precision=precision.value)
-    else:
-        from nas_edge.pipeline.networks import deployed_model, subnet_of_bundle
-
-        net = subnet_of_bundle(task.source.bundle, task.source.space.of_base(arch[None])[0])
-        model = deployed_model(net, task.source.bundle, precision.value, _form(task, precision))
+    model, net, notes = _own_file(task, arch, precision)
     measurements, met = {}, True
     for aim in task.aims:
         if aim.bench is None:
@@ -105,7 +99,6 @@ def _confirm(
         measurements[aim.name] = measurement
         limit = aim.budget.latency_ms
         met = met and (limit is None or measurement.upper95_ms <= limit)
-    notes: list[str] = []
     if any(measurement.disturbed for measurement in measurements.values()):
         notes.append("other programs disturbed the measurement; close them and search again")
     accuracy = AccuracyFigure(predicted, proxy=task.source.proxy)
@@ -122,6 +115,24 @@ def _confirm(
             found = accuracy_of(net, task.source.bundle, split, precision)
             accuracy = replace(accuracy, measured=found.accuracy, interval=found.interval(), images=len(found.labels))
     return Confirmed(arch, measurements, accuracy, met, tuple(notes))
+
+
+def _own_file(task: SearchTask, arch: Population, precision: Precision) -> tuple[bytes, StaticNet | None, list[str]]:
+    """The file of an architecture, its network with trained weights, and what a person should know of it.
+
+    Without a bundle, or without the images that a bundle's batch norms need, weights are drawn: they are as fast.
+    """
+    bundle, notes = task.source.bundle, list[str]()
+    if bundle is not None:
+        from nas_edge.pipeline.networks import deployed_model, subnet_of_bundle
+
+        try:
+            net = subnet_of_bundle(bundle, task.source.space.of_base(arch[None])[0])
+            return deployed_model(net, bundle, precision.value, _form(task, precision)), net, notes
+        except DataError as error:
+            notes.append(f"measured with drawn weights: {error}")
+    model = seeded_model(task.source.space, arch, task.source.num_classes, precision=precision.value)
+    return model, None, notes
 
 
 def _form(task: SearchTask, precision: Precision) -> QdqForm | None:
