@@ -121,3 +121,30 @@ def slot_costs(slots: Slots, costs: TermCosts) -> SlotCosts | None:
             each[:, slot] += priced[:, :, term].T
     base = priced[:, 0, [t for t, places in enumerate(touched) if not places]].sum(axis=1)
     return SlotCosts(base, each)
+
+
+def separable_extreme(space: Space, costs: TermCosts, *, least: bool) -> Population | None:
+    """The exact optimum of a sum over terms, int8 [genes]; None where a term joins genes of several blocks.
+
+    For each width and resolution every block's best kernel and ratio is independent of the others, and so is each
+    stage's best depth.
+    """
+    slots = Slots.of(space)
+    found = slot_costs(slots, costs)
+    if found is None:
+        return None
+    sign = 1.0 if least else -1.0
+    total, each = sign * found.base, sign * found.each
+    options, best = each.argmin(axis=0), each.min(axis=0)
+    present = np.zeros(best.shape, bool)
+    start = 0
+    for stage in space.layout.stages:
+        places = start + np.arange(len(stage.kernels))
+        sums = np.cumsum(best[places], axis=0)[stage.depths - 1]
+        depth = stage.depths[sums.argmin(axis=0)]
+        present[places] = np.arange(len(places))[:, None] < depth
+        total += sums.min(axis=0)
+        start += len(places)
+    outer = np.argmin(total, keepdims=True)
+    optimum: Population = slots.rows(outer, options[:, outer], present[:, outer])[0]
+    return optimum

@@ -59,6 +59,7 @@ class StrategyEntry:
 _BUILT_IN = {
     "islands": "nas_edge.search.strategies.islands",
     "lagrangian": "nas_edge.search.strategies.lagrangian",
+    "least": "nas_edge.search.strategies.least",
     "evolution": "nas_edge.search.strategies.evolution",
     "random": "nas_edge.search.strategies.random",
     "exhaustive": "nas_edge.search.strategies.exhaustive",

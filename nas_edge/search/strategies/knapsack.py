@@ -68,15 +68,19 @@ class Knapsacks:
         deepest = int(lengths.max(initial=0))
         self._allowed = [np.array([[d in stage.depths] for stage in layout.stages]) for d in range(1, deepest + 1)]
         self._places = [starts + np.minimum(slot, lengths - 1) for slot in range(deepest)]
+        self.limit(limits)
+        self._usual = np.full(self._joint.shape[2], np.nan, np.float32)
+        # An option's number is written into the last bits of what it is worth: its maximum then says which it was.
+        self._bits = np.int32(2 ** max(options - 1, 1).bit_length() - 1)
+        self._tags = np.arange(options, dtype=np.int32)[:, None, None]
+
+    def limit(self, limits: Sequence[SlotLimit]) -> None:
+        """Put other limits in the place of these, as many; which prices were usual is kept."""
         # In units of their room, so that several limits can share a price.
         self._costs = [_in_rooms(limit) for limit in limits]
         self._joint = np.sum(self._costs, axis=0, dtype=np.float32) if limits else np.zeros((0, 0, 0), np.float32)
         if limits:
             self._mean = np.maximum(np.abs(self._joint).mean(axis=(0, 1)), np.float32(1e-30))
-            self._usual = np.full(self._joint.shape[2], np.nan, np.float32)
-        # An option's number is written into the last bits of what it is worth: its maximum then says which it was.
-        self._bits = np.int32(2 ** max(options - 1, 1).bit_length() - 1)
-        self._tags = np.arange(options, dtype=np.int32)[:, None, None]
 
     def solve(self, values: Float32, filled: Float32, unit: Float32, outer: Index) -> Filled:
         """Fill n of them.
