@@ -242,7 +242,9 @@ def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> 
             break
         archive.add(look.rows, look.gains, problem.excess(look.rows))
         top = int(look.best(1)[0])
-        value = problem.values(constraint.metric, look.rows[top][None])
+        # Of several that are as good the one that was found says from where on the limit changes nothing.
+        as_good = look.gain[top] <= archive.gain[best]
+        value = problem.values(constraint.metric, (archive.rows[best] if as_good else look.rows[top])[None])
         if constraint.excess(value)[0] <= 0:
             found.append(Slack(constraint, float(value[0])))
     return tuple(found)

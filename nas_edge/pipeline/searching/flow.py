@@ -24,7 +24,7 @@ from nas_edge.pipeline.searching.task import SearchTask, prepare
 from nas_edge.pipeline.searching.writing import write_run
 from nas_edge.pipeline.tables.describing import prediction_origin, table_share, this_machine
 from nas_edge.progress import Progress, silent
-from nas_edge.search.infeasible import figure
+from nas_edge.search.infeasible import bound, figure
 from nas_edge.search.journal import SearchJournal
 from nas_edge.spaces import Population
 from nas_edge.units import format_ms
@@ -356,10 +356,9 @@ def _slack_notes(task: SearchTask, result: SearchResult) -> list[str]:
         if task.implied(name):
             continue
         metric = metrics[name]
-        which = "" if name == "latency" else f" {name}"
-        limit, own = (figure(metric, value) for value in (asked.get(name, found.constraint.limit), found.binds_below))
-        until = "on" if found.constraint.upper else "down"
-        notes.append(f"the budget of {limit}{which} is slack: any from {own} {until} gives the same network")
+        budget = bound(replace(found.constraint, limit=asked.get(name, found.constraint.limit)), metric)
+        own, until = figure(metric, found.binds_below), "on" if found.constraint.upper else "down"
+        notes.append(f"the budget {budget} is slack: any from {own} {until} gives the same network")
     return notes
 
 

@@ -285,7 +285,7 @@ class SearchReport:
         budgets += [] if request.flash_bytes is None else [f"{format_bytes(request.flash_bytes)} flash"]
         budgets += [] if request.instructions is None else [f"{format_count(request.instructions)} instructions"]
         budgets += [] if request.min_accuracy is None else [f"accuracy >= {100 * request.min_accuracy:g} %"]
-        return budgets + [f"{metric} {op} {limit:g}" for metric, op, limit in request.limits]
+        return budgets + [f"{metric} {op} {_shown(metric, limit)}" for metric, op, limit in request.limits]
 
     def _budget_line(self, figure: LatencyFigure, budgets: Sequence[str]) -> str:
         head = f"budget {', '.join(budgets)}  " if budgets else ""
