@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nas_edge.spaces import Activation, BlockSpec
 from nas_edge.supernet.layers import activate, drop_connect, padded_conv
-from nas_edge.supernet.synced_norm import is_synchronised, synced_norm
+from nas_edge.supernet.synced_norm import gather_of, synced_norm
 
 
 def elastic_norm(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
@@ -19,8 +19,8 @@ def elastic_norm(x: Tensor, bn: nn.BatchNorm2d) -> Tensor:
     c = x.shape[1]
     mean, var = bn.get_buffer("running_mean")[:c], bn.get_buffer("running_var")[:c]
     momentum = 0.0 if bn.momentum is None else bn.momentum
-    if is_synchronised(bn):
-        return synced_norm(x, mean, var, bn.weight[:c], bn.bias[:c], momentum, bn.eps)
+    if (gather := gather_of(bn)) is not None:
+        return synced_norm(x, mean, var, bn.weight[:c], bn.bias[:c], momentum, bn.eps, gather)
     return F.batch_norm(x, mean, var, bn.weight[:c], bn.bias[:c], bn.training, momentum, bn.eps)
 
 

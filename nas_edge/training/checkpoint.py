@@ -107,10 +107,14 @@ def load_checkpoint(
     for name, tensor in average.state.items():
         tensor.copy_(parts["average"][name])
     average.updates = int(metadata["updates"])
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in parts["optimiser"].items():
         index, _, field = name.partition(".")
-        state.setdefault(int(index), {})[field] = tensor
+        like = parameters[int(index)]
+        # In the parameter's layout, as the optimiser itself makes them: it walks through both as they lie in memory.
+        laid_out = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+        state.setdefault(int(index), {})[field] = laid_out
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
     return Position(**json.loads(metadata["position"]))
 

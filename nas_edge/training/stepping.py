@@ -19,6 +19,7 @@ from nas_edge.errors import TrainingError
 from nas_edge.supernet.synced_norm import synchronise_norms
 from nas_edge.training.average import WeightAverage
 from nas_edge.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from nas_edge.training.exchange import quickest_gather
 from nas_edge.training.growing import growing_side
 from nas_edge.training.losses import Objective
 from nas_edge.training.recipe import Recipe
@@ -87,7 +88,7 @@ class Run:
                 f" {recipe.accumulate} parts; choose a multiple"
             )
         if self.workers.count > 1:
-            synchronise_norms(net)
+            synchronise_norms(net, quickest_gather(self.workers.rank, self.workers.count))
         split = setting.dataset.train
         storage = round(setting.side * recipe.storage_scale)
         self.images = split.images(setting.preprocess, storage)
@@ -100,7 +101,7 @@ class Run:
         decayed = [p for n, p in named if p.ndim > 1 and not n.endswith("_matrix")]
         free = [p for n, p in named if not (p.ndim > 1 and not n.endswith("_matrix"))]
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
+        self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)  # one pass over the memory
         self.average = WeightAverage(net, recipe.ema)
         self.waited_s = 0.0
 

@@ -36,10 +36,16 @@ def stripes(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return noisy.clip(0, 255).astype(np.uint8), labels.astype(np.int64)
 
 
-@pytest.fixture(scope="session")
-def dataset() -> Dataset:
+def striped_dataset() -> Dataset:
+    """Of a few small pictures."""
     splits = {}
     for seed, (name, n) in enumerate({"train": 96, "search": 48, "test": 16}.items()):
         images, labels = stripes(n, seed)
         splits[name] = Split(ArrayImages(images, name), np.arange(n), labels)
     return Dataset("stripes", ("across", "down"), splits)
+
+
+@pytest.fixture(scope="session")
+def dataset() -> Dataset:
+    """See `striped_dataset`."""
+    return striped_dataset()

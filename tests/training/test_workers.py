@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,41 +22,38 @@ from nas_edge.training.recipe import Recipe
 from nas_edge.training.stepping import Run, Setting
 from nas_edge.training.workers import Workers
 
+from .conftest import TEMPLATE, striped_dataset
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# One step of a sandwich without chance in the images: batch norms see all, so nothing but rounding may differ.
-SCRIPT = """
+# A sandwich without chance in the images: batch norms see all, so nothing but rounding may differ.
+HEAD = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {root!r})
 import numpy as np
 import torch
 torch.set_num_threads(1)
-from tests.training.conftest import TEMPLATE, stripes
-from tests.training.test_workers import PLAIN, plain_setting
-from nas_edge.data import Dataset, Split
-from nas_edge.data.images import ArrayImages
+from tests.training.conftest import TEMPLATE, striped_dataset
+from tests.training.test_workers import plain_setting
 from nas_edge.training.loop import train
 from nas_edge.training.stepping import Run
 from nas_edge.training.workers import joined_workers
 out = Path(sys.argv[1])
-splits = {{}}
-for seed, (name, n) in enumerate({{"train": 96, "search": 48, "test": 16}}.items()):
-    images, labels = stripes(n, seed)
-    splits[name] = Split(ArrayImages(images, name), np.arange(n), labels)
-data = Dataset("stripes", ("across", "down"), splits)
+"""
+STEP = """
 with joined_workers() as workers:
-    at = plain_setting(data, TEMPLATE, out)
+    at = plain_setting(striped_dataset(), TEMPLATE, out)
     run = Run(at)
-    run.backward(5, 0, np.arange(16), False)
+    run.backward(5, 0, np.arange(16), False, at.side)
     run.workers.mean_gradients(run.parameters)
     if workers.speaks:
-        torch.save({{n: p.grad for n, p in at.net.named_parameters() if p.grad is not None}}, out / "gradients.pt")
+        torch.save({n: p.grad for n, p in at.net.named_parameters() if p.grad is not None}, out / "gradients.pt")
         torch.save(at.net.state_dict(), out / "buffers.pt")
-    at.net.zero_grad()
-    torch.manual_seed(0)
-    done = train(plain_setting(data, TEMPLATE, out))
+"""
+WHOLE = """
+with joined_workers() as workers:
+    done = train(plain_setting(striped_dataset(), TEMPLATE, out))
     if workers.speaks:
         assert (done.epochs, done.steps) == (2, 12)
 """
@@ -83,55 +81,75 @@ def plain_setting(dataset: Dataset, template: Template, out: Path, recipe: Recip
     return Setting(net, Sandwich(net, recipe, False), dataset, Preprocess(), 24, recipe, out)
 
 
-def launch(out: Path, processes: int) -> None:
+def script(out: Path, work: str) -> list[str]:
     out.mkdir()
-    script = out / "script.py"
-    script.write_text(SCRIPT.format(root=str(ROOT)))
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    done = subprocess.run(
-        [*torchrun, str(script), str(out)], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    (out / "script.py").write_text(HEAD.format(root=str(ROOT)) + work)
+    return [str(out / "script.py"), str(out)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return os.environ | {"OMP_NUM_THREADS": "1"} | more
 
 
 @pytest.fixture(scope="module")
-def launched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    root = tmp_path_factory.mktemp("workers")
-    launch(root / "one", 1)
-    launch(root / "two", 2)
-    return root / "one", root / "two"
+def stepped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A step of this process, and where two others have put theirs."""
+    out = tmp_path_factory.mktemp("step") / "two"
+    command = [sys.executable, *script(out, STEP)]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(command, env=environment(**where, RANK=str(rank)), stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    run = Run(plain_setting(striped_dataset(), TEMPLATE, out))
+    run.backward(5, 0, np.arange(16), False, 24)
+    for process in processes:
+        _, told = process.communicate(timeout=120)
+        assert process.returncode == 0, told[-3000:]
+    return run, out
 
 
 def load(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)
 
 
-def test_gradients_of_two_processes_are_those_of_one(launched: tuple[Path, Path]) -> None:
-    one, two = (load(out / "gradients.pt") for out in launched)
+def test_gradients_of_two_processes_are_those_of_one(stepped: tuple[Run, Path]) -> None:
+    run, out = stepped
+    two = load(out / "gradients.pt")
+    one = {name: p.grad for name, p in run.setting.net.named_parameters() if p.grad is not None}
     assert one.keys() == two.keys()
     for name, gradient in one.items():
         rounding = max(2e-5 * float(gradient.abs().max()), 5e-7)
         assert torch.allclose(gradient, two[name], rtol=0, atol=rounding), name
 
 
-def test_batch_norms_of_two_processes_have_seen_the_whole_batch(launched: tuple[Path, Path]) -> None:
-    one, two = (load(out / "buffers.pt") for out in launched)
+def test_batch_norms_of_two_processes_have_seen_the_whole_batch(stepped: tuple[Run, Path]) -> None:
+    run, out = stepped
+    one, two = run.setting.net.state_dict(), load(out / "buffers.pt")
     names = [name for name in one if name.endswith(("running_mean", "running_var"))]
     assert len(names) > 10
     for name in names:
         assert torch.allclose(one[name], two[name], atol=1e-5), name
 
 
-def test_a_run_of_two_processes_ends_with_the_weights_of_one(launched: tuple[Path, Path]) -> None:
+@pytest.mark.slow
+def test_a_run_of_two_processes_ends_with_the_weights_of_one(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    one, two = (load_file(out / "checkpoint.safetensors") for out in launched)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    for name, count in (("one", 1), ("two", 2)):
+        command = [*torchrun, f"--nproc-per-node={count}", *script(tmp_path / name, WHOLE)]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (load_file(tmp_path / name / "checkpoint.safetensors") for name in ("one", "two"))
     for name, tensor in one.items():
         if name.startswith("net.") and tensor.is_floating_point():
             # Adam divides by the gradient's size: where that is nothing but rounding, steps may differ.
             assert torch.allclose(tensor, two[name], atol=5e-3), name
-    assert (launched[1] / "history.csv").read_text().count("\n") == 3
+    assert (tmp_path / "two" / "history.csv").read_text().count("\n") == 3
 
 
 def test_parts_of_a_batch_give_the_mean_of_their_gradients(
@@ -141,7 +159,7 @@ def test_parts_of_a_batch_give_the_mean_of_their_gradients(
 
     def gradients(accumulate: int, indices: np.ndarray) -> dict[str, torch.Tensor]:
         run = Run(plain_setting(dataset, striped_template, tmp_path, replace(PLAIN, accumulate=accumulate)))
-        run.backward(5, 0, indices, False)
+        run.backward(5, 0, indices, False, 24)
         return {n: p.grad for n, p in run.setting.net.named_parameters() if p.grad is not None}
 
     whole = gradients(2, np.arange(16))
