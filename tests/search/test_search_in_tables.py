@@ -85,3 +85,18 @@ def test_impossible_limits_are_told_with_the_least_figure(table):
 def test_the_objective_is_what_is_to_be_great(table):
     assert tabular_objective(table) == "accuracy"
     assert regret(search(table, tabular_metrics(table), [])).regret == 0
+
+
+@pytest.mark.parametrize("strategy", ["evolution", "aging", "local"])
+def test_with_few_evaluations_strategies_still_learn_from_them(table, strategy):
+    def found(name):
+        return [
+            search(
+                table, tabular_metrics(table), [limit(table)], strategy=name, evaluations=200, seed=seed,
+                look_for_slack=False,
+            ).figures["accuracy"]
+            for seed in range(10)
+        ]  # fmt: skip
+
+    pairs = list(zip(found(strategy), found("random"), strict=True))
+    assert sum(mine > other for mine, other in pairs) >= sum(mine < other for mine, other in pairs) + 4

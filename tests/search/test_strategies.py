@@ -50,7 +50,7 @@ def test_an_unknown_strategy_is_refused_with_near_names():
 
 
 @pytest.mark.parametrize(
-    "options", [{"population": 0}, {"crossover": 1.5}, {"niches": 0}, {"mutated_genes": 0.0}, {"niche_share": 0.0}]
+    "options", [{"population": -1}, {"crossover": 1.5}, {"niches": 0}, {"mutated_genes": 0.0}, {"niche_share": 0.0}]
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(QuantityError):

@@ -8,7 +8,7 @@ paper's), and children over a limit are drawn anew before anything is spent on t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,28 +28,33 @@ class AgingOptions:
     """Options of aging evolution.
 
     Attributes:
-        population: architectures alive (P of the paper).
+        population: architectures alive (P of the paper); 0 for a tenth of the evaluations, at most 400.
         sample: of them, drawn with replacement, whose best becomes a parent (S).
-        batch: cycles proposed at once, from the same population; at most `population`.
+        batch: cycles proposed at once, from the same population; at most `population`; 0 for an eighth of it.
         mutated_genes: expected number of genes drawn anew in a child, which always differs from its parent.
         attempts: mutations of a parent, of which the first counts that breaks the limits no more than it does.
 
     """
 
-    population: int = 400
+    population: int = 0
     sample: int = 10
-    batch: int = 50
+    batch: int = 0
     mutated_genes: float = 1.0
     attempts: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("population", "sample", "batch", "attempts"):
-            if getattr(self, name) < 1:
-                raise QuantityError(f"option {name} must be at least 1, not {getattr(self, name)}")
-        if self.batch > self.population:
+        for name, least in (("population", 0), ("sample", 1), ("batch", 0), ("attempts", 1)):
+            if getattr(self, name) < least:
+                raise QuantityError(f"option {name} must be at least {least}, not {getattr(self, name)}")
+        if self.batch > self.population > 0:
             raise QuantityError(f"option batch must be at most the population of {self.population}, not {self.batch}")
         if not self.mutated_genes > 0:
             raise QuantityError(f"option mutated_genes must be above 0, not {self.mutated_genes}")
+
+    def sized(self, evaluations: int) -> AgingOptions:
+        """These, with figures for all that is left to the number of evaluations."""
+        alive = self.population or max(min(400, max(10, evaluations // 10)), self.batch)
+        return replace(self, population=alive, batch=self.batch or max(1, alive // 8))
 
 
 @register_strategy("aging", AgingOptions)
@@ -69,6 +74,8 @@ class AgingEvolution:
 
     def ask(self, limit: int) -> Population:
         """Random architectures until the population is full, then children of tournaments' winners."""
+        if not self._options.population or not self._options.batch:
+            self._options = self._options.sized(limit)
         missing = self._options.population - len(self._rows)
         if missing > 0:
             return spread(self._problem.space, min(limit, missing), self._rng)
@@ -78,7 +85,7 @@ class AgingEvolution:
 
     def tell(self, population: Population, objectives: Float, violation: Float) -> None:
         """Add the youngest; the oldest die."""
-        alive = self._options.population
+        alive = self._options.population or len(self._rows) + len(population)
         self._rows = np.concatenate([self._rows, population])[-alive:]
         self._gain = np.concatenate([self._gain, objectives[:, 0]])[-alive:]
         self._violation = np.concatenate([self._violation, violation])[-alive:]

@@ -10,7 +10,7 @@ limits are sums over blocks (see `swaps`), as pairs and triples of changes where
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from nas_edge.spaces import Population
 Float = NDArray[np.float64]
 
 ATTEMPTS = 8  # generations of nothing but known architectures before random ones are drawn
+KEPT = 200  # survivors, as long as nobody has said how many evaluations there are
 LEAST_FRESH = 0.5  # share of children not seen before, below which more genes are mutated
 
 
@@ -34,9 +35,9 @@ class EvolutionOptions:
     """Options of evolution.
 
     Attributes:
-        population: survivors of a generation (mu).
-        children: architectures of a generation (lambda).
-        initial: random architectures at the start.
+        population: survivors of a generation (mu); 0 for a tenth of the evaluations, at most 200.
+        children: architectures of a generation (lambda); 0 for a twentieth of the evaluations, at most 1000.
+        initial: random architectures at the start; 0 for a tenth of the evaluations, at most 2000.
         crossover: share of children that have two parents.
         mutated_genes: expected number of genes drawn anew in a child.
         polish_every: generations between two rounds of combined moves; 0 for never.
@@ -48,9 +49,9 @@ class EvolutionOptions:
 
     """
 
-    population: int = 200
-    children: int = 1000
-    initial: int = 2000
+    population: int = 0
+    children: int = 0
+    initial: int = 0
     crossover: float = 0.5
     mutated_genes: float = 2.0
     polish_every: int = 3
@@ -61,13 +62,22 @@ class EvolutionOptions:
     niche_share: float = 0.7
 
     def __post_init__(self) -> None:
-        for name in ("population", "children", "initial", "polished", "combinations"):
-            if getattr(self, name) < 1:
-                raise QuantityError(f"option {name} must be at least 1, not {getattr(self, name)}")
+        for name, least in (("population", 0), ("children", 0), ("initial", 0), ("polished", 1), ("combinations", 1)):
+            if getattr(self, name) < least:
+                raise QuantityError(f"option {name} must be at least {least}, not {getattr(self, name)}")
         if not 0 <= self.crossover <= 1 or self.mutated_genes <= 0 or self.polish_every < 0:
             raise QuantityError("options must keep crossover in 0 to 1, mutated_genes > 0 and polish_every >= 0")
         if self.niches < 1 or not 0 < self.niche_share <= 1:
             raise QuantityError("options must keep niches >= 1 and niche_share above 0, at most 1")
+
+    def sized(self, evaluations: int) -> EvolutionOptions:
+        """These, with figures for all that is left to the number of evaluations."""
+        return replace(
+            self,
+            population=self.population or min(200, max(10, evaluations // 10)),
+            children=self.children or min(1000, max(10, evaluations // 20)),
+            initial=self.initial or min(2000, max(20, evaluations // 10)),
+        )
 
 
 @dataclass
@@ -103,7 +113,7 @@ class Evolution:
         """The next generation, or neighbours and combined moves of survivors."""
         self._total = max(self._total, self._told + limit)
         if not self._begun:
-            self._begun = True
+            self._begun, self._options = True, self._options.sized(limit)
             return self._fresh(self._initial(min(limit, self._options.initial)), limit)
         if self._combine is not None:
             rows, self._combine = self._fresh(self._combine, limit), None
@@ -134,7 +144,9 @@ class Evolution:
         self._remember(population, gain)
         progress = self._told / max(self._total, self._told)
         niches = max(1, round(self._options.niches * (1 - progress / self._options.niche_share)))
-        self._herd = self._herd.with_rows(population, gain, violation).survivors(self._options.population, niches)
+        self._herd = self._herd.with_rows(population, gain, violation).survivors(
+            self._options.population or KEPT, niches
+        )
         if self._polish is not None:
             self._combine = self._combinations(self._polish)
             self._polish = None

@@ -45,7 +45,15 @@ class TestAging(StrategyContract):
 
 
 @pytest.mark.parametrize(
-    "options", [{"population": 0}, {"sample": 0}, {"batch": 401}, {"mutated_genes": 0.0}, {"attempts": 0}]
+    "options",
+    [
+        {"population": -1},
+        {"sample": 0},
+        {"batch": -1},
+        {"population": 9, "batch": 10},
+        {"mutated_genes": 0.0},
+        {"attempts": 0},
+    ],
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(QuantityError):
