@@ -23,10 +23,10 @@ from nas_edge.errors import QuantityError, SpaceError
 from nas_edge.search.constraints import order
 from nas_edge.search.metrics import Gradient
 from nas_edge.search.problem import Problem
-from nas_edge.search.separable import Slots, slot_costs
+from nas_edge.search.separable import Slots
 from nas_edge.search.strategies.base import register_strategy
-from nas_edge.search.strategies.knapsack import CHUNK, Knapsacks
-from nas_edge.search.strategies.limits import slot_limit
+from nas_edge.search.strategies.blockwise import Blockwise, log_uniform
+from nas_edge.search.strategies.knapsack import CHUNK
 from nas_edge.search.strategies.visited import Visited
 from nas_edge.spaces import Population
 
@@ -39,7 +39,6 @@ FEWEST = 8  # children of an island in a generation, where few evaluations are a
 SHORTEST = 20  # generations that the evaluations should suffice for
 FORCED = np.float32(1e3)  # value of a block that must be there
 STOCK = 2**17  # normal figures that noise is cut from
-REPEATED = -1e9  # value of an option that a place does not have
 
 
 @dataclass(frozen=True)
@@ -155,19 +154,12 @@ def suits_islands(problem: Problem) -> bool:
 
 def _lacking(problem: Problem) -> str:
     """What a problem lacks for this strategy, in words; empty where it lacks nothing."""
-    if not problem.space.layout.stages:
-        return f"space {problem.space.name!r} has no stages of blocks"
     if len(problem.objectives) > 1:
         return "there are several objectives"
     objective = problem.metrics[problem.objectives[0]]
     if objective.gradient is None or not objective.maximise:
         return f"metric {problem.objectives[0]!r} is none to be maximised that shows its derivative"
-    slots = Slots.of(problem.space)
-    for constraint in problem.constraints:
-        monotone = problem.metrics[constraint.metric].monotone
-        if not constraint.upper or monotone is None or slot_costs(slots, monotone.costs) is None:
-            return f"constraint {constraint} is none on a sum over blocks"
-    return ""
+    return Blockwise.lacking(problem)
 
 
 @register_strategy("islands", IslandOptions)
@@ -184,9 +176,8 @@ class Islands:
         if lacking:
             raise SpaceError(f"strategy 'islands' cannot search this: {lacking}; use --strategy evolution")
         self._space, self._options, self._rng = problem.space, options, rng
-        self._slots = Slots.of(problem.space)
-        limits = [slot_limit(self._slots, c, problem.metrics[c.metric]) for c in problem.constraints]
-        self._knapsacks = Knapsacks(problem.space.layout, len(self._slots.distinct), limits)
+        self._blocks = Blockwise.of(problem)
+        self._slots, self._knapsacks = self._blocks.slots, self._blocks.knapsacks()
         self._stock = rng.standard_normal(STOCK, np.float32)
         gradient = problem.metrics[problem.objectives[0]].gradient
         assert gradient is not None
@@ -229,11 +220,9 @@ class Islands:
         mine = np.array_equal(population, self._asked)
         # Strangers make an island of their own, behind all others.
         island = self._island if mine else np.full(len(population), self._islands, np.intp)
-        self._survive(population, objectives[:, 0], violation, island)
-        if mine and self._generation:
-            since = self._generation - 1 - self._options.first_halving
-            if since >= 0 and since % self._options.halve_every == 0:
-                self._halve()
+        since = self._generation - 1 - self._options.first_halving
+        halve = mine and since >= 0 and since % self._options.halve_every == 0
+        self._survive(population, objectives[:, 0], violation, island, halve=halve)
 
     def _begin(self) -> None:
         """Islands of random architectures at every width and resolution in turn, and one of the best so far."""
@@ -248,8 +237,8 @@ class Islands:
         starts = self._modelled(rows, np.full(count, -np.inf), np.full(count, np.inf), island)
         self._survivors = starts.and_then(replace(best, island=np.full(len(best.rows), self._islands)))
 
-    def _survive(self, rows: Population, gain: Float, violation: Float, island: Index) -> None:
-        """Add these to the survivors and keep the best of each island."""
+    def _survive(self, rows: Population, gain: Float, violation: Float, island: Index, *, halve: bool) -> None:
+        """Add these to the survivors and keep the best of each island; to `halve`, of the better half of them."""
         old = self._survivors
         gains, violations = np.append(old.gain, gain), np.append(old.violation, violation)
         islands = np.append(old.island, island)
@@ -258,23 +247,21 @@ class Islands:
         best = best[np.isfinite(gains[best])]
         _, start, size = np.unique(islands[best], return_index=True, return_counts=True)
         place = np.arange(len(best)) - np.repeat(start, size)
-        best = best[place < self._options.survivors]
+        kept = place < self._options.survivors
+        if halve:
+            kept &= np.repeat(self._better_half(gains[best[start]], violations[best[start]]), size)
+        best = best[kept]
         known = best < len(old.rows)
         new = best[~known] - len(old.rows)
         joined = old.take(best[known]).and_then(self._modelled(rows[new], gain[new], violation[new], island[new]))
         # Back from "known, then new" to island after island.
         self._survivors = joined.take(np.argsort(np.append(np.flatnonzero(known), np.flatnonzero(~known))))
 
-    def _halve(self) -> None:
-        """Give up the worse half of the islands."""
-        known = self._survivors
-        start, size = known.islands()
-        kept = max(self._options.last, len(start) // 2)
-        if len(start) <= kept:
-            return
-        best = np.zeros(len(start), bool)
-        best[order(known.gain[start], known.violation[start])[:kept]] = True
-        self._survivors = known.take(np.flatnonzero(np.repeat(best, size)))
+    def _better_half(self, gain: Float, violation: Float) -> NDArray[np.bool_]:
+        """Which islands go on, by the best of each: bool [islands]."""
+        kept = np.zeros(len(gain), bool)
+        kept[order(gain, violation)[: max(self._options.last, len(gain) // 2)]] = True
+        return kept
 
     def _modelled(self, rows: Population, gain: Float, violation: Float, island: Index) -> _Survivors:
         """Architectures with the linear models around them."""
@@ -284,7 +271,7 @@ class Islands:
             by_feature = slope.T.astype(np.float32)
             models = by_feature[self._features[0]] + by_feature[self._features[1]]
         spread = models.std(axis=(0, 1)) if len(rows) else np.zeros(0, np.float32)
-        models[~self._slots.distinct] = REPEATED
+        self._blocks.hide_repeated(models)
         outer, has = self._slots.outer_of(rows), self._slots.options(rows)
         return _Survivors(rows, gain, violation, island, outer, has, models, spread)
 
@@ -314,9 +301,9 @@ class Islands:
         spread = known.spread[one]
         spread[:averaged] = (spread[:averaged] + known.spread[third]) / 2
         noise = self._noise(values.shape)
-        noise *= spread * _between(options.least_noise, options.most_noise, n, rng)
+        noise *= spread * log_uniform(options.least_noise, options.most_noise, n, rng)
         values += noise
-        filled = self._hold(values, one, other, spread * _between(options.least_hold, options.most_hold, n, rng))
+        filled = self._hold(values, one, other, spread * log_uniform(options.least_hold, options.most_hold, n, rng))
         self._deepen(filled)
         outer = known.outer[one]
         moved = np.flatnonzero(rng.random(n) < options.moved)
@@ -361,11 +348,6 @@ class Islands:
             slots = np.arange(len(columns.kernels))
             filled[start + slots[:, None], mine] += np.where(slots[:, None] < depth, FORCED, -FORCED)
             start += len(slots)
-
-
-def _between(least: float, most: float, n: int, rng: np.random.Generator) -> Float32:
-    """Figures float32 [n], evenly spread on a logarithmic scale."""
-    return np.exp(rng.uniform(np.log(least), np.log(most), n)).astype(np.float32)
 
 
 def _features(slots: Slots) -> tuple[FeatureLayout, Index]:

@@ -17,17 +17,15 @@ from numpy.typing import NDArray
 
 from nas_edge.errors import QuantityError, SpaceError
 from nas_edge.search.problem import Problem
-from nas_edge.search.separable import SlotCosts, Slots, slot_costs
+from nas_edge.search.separable import Slots
 from nas_edge.search.strategies.base import register_strategy
-from nas_edge.search.strategies.knapsack import Knapsacks
-from nas_edge.search.strategies.limits import slot_limit
+from nas_edge.search.strategies.blockwise import Blockwise, by_slot, log_uniform
 from nas_edge.search.strategies.visited import Visited
 from nas_edge.spaces import Population
 
 Float = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-REPEATED = -1e9  # value of an option that a place does not have
 ATTEMPTS = 4  # generations of nothing but known architectures before random ones are drawn
 
 
@@ -63,22 +61,13 @@ def suits_lagrangian(problem: Problem) -> bool:
 
 def _lacking(problem: Problem) -> str:
     """What a problem lacks for this strategy, in words; empty where it lacks nothing."""
-    if not problem.space.layout.stages:
-        return f"space {problem.space.name!r} has no stages of blocks"
     if len(problem.objectives) > 1:
         return "there are several objectives"
-    slots = Slots.of(problem.space)
-    if _by_slot(slots, problem, problem.objectives[0]) is None:
-        return f"metric {problem.objectives[0]!r} is no sum over blocks"
-    for constraint in problem.constraints:
-        if not constraint.upper or _by_slot(slots, problem, constraint.metric) is None:
-            return f"constraint {constraint} is none on a sum over blocks"
-    return ""
-
-
-def _by_slot(slots: Slots, problem: Problem, name: str) -> SlotCosts | None:
-    monotone = problem.metrics[name].monotone
-    return None if monotone is None else slot_costs(slots, monotone.costs)
+    if lacking := Blockwise.lacking(problem):
+        return lacking
+    name = problem.objectives[0]
+    additive = by_slot(Slots.of(problem.space), problem.metrics[name]) is not None
+    return "" if additive else f"metric {name!r} is no sum over blocks"
 
 
 @register_strategy("lagrangian", LagrangianOptions)
@@ -95,18 +84,17 @@ class Lagrangian:
         if lacking:
             raise SpaceError(f"strategy 'lagrangian' cannot search this: {lacking}; use --strategy evolution")
         self._options, self._rng = options, rng
-        self._slots = slots = Slots.of(problem.space)
-        objective = _by_slot(slots, problem, problem.objectives[0])
+        self._blocks = Blockwise.of(problem)
+        self._slots, self._knapsacks = self._blocks.slots, self._blocks.knapsacks()
+        metric = problem.metrics[problem.objectives[0]]
+        objective = by_slot(self._slots, metric)
         assert objective is not None
-        sign = 1.0 if problem.metrics[problem.objectives[0]].maximise else -1.0
-        each = sign * objective.each
+        each = objective.each if metric.maximise else -objective.each
         self._spread = each.std(axis=(0, 1)).astype(np.float32) + np.float32(1e-30)
-        each[~slots.distinct] = REPEATED
         self._values = each.astype(np.float32)
-        self._limits = [slot_limit(slots, c, problem.metrics[c.metric]) for c in problem.constraints]
-        self._knapsacks = Knapsacks(problem.space.layout, len(slots.distinct), self._limits)
+        self._blocks.hide_repeated(self._values)
         self._visited = Visited(problem.space, rng)
-        self._best: Float = np.full(len(slots.outer), -np.inf)
+        self._best: Float = np.full(len(self._slots.outer), -np.inf)
         self._generation = 0
 
     def ask(self, limit: int) -> Population:
@@ -137,8 +125,8 @@ class Lagrangian:
         """Solutions of one knapsack for each width and resolution in `outer` [n], those within all limits."""
         options, n = self._options, len(outer)
         spread = self._spread[outer]
-        noise = np.exp(self._rng.uniform(np.log(options.least_noise), np.log(options.most_noise), n))
+        noise = log_uniform(options.least_noise, options.most_noise, n, self._rng)
         values = self._values[:, :, outer]
-        values += self._rng.standard_normal(values.shape, np.float32) * (spread * noise.astype(np.float32))
+        values += self._rng.standard_normal(values.shape, np.float32) * (spread * noise)
         filled = self._knapsacks.solve(values, np.zeros(values.shape[1:], np.float32), spread, outer)
-        return self._slots.rows(outer, filled.options, filled.present)[filled.fits]
+        return self._blocks.fitting(outer, filled)

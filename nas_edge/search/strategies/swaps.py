@@ -14,16 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.search.problem import Problem
-from nas_edge.search.separable import Slots, slot_costs
-from nas_edge.search.strategies.knapsack import Knapsacks
-from nas_edge.search.strategies.limits import slot_limit
+from nas_edge.search.strategies.blockwise import Blockwise, log_uniform
 from nas_edge.spaces import Population
 
 Float = NDArray[np.float64]
-Float32 = NDArray[np.float32]
 Index = NDArray[np.intp]
 
-REPEATED = -1e9  # value of an option that a place does not have
 NOISE = (0.01, 0.3)  # of values, in standard deviations of them
 HOLD = (0.03, 3.0)  # bonus for what the network has, in the same unit
 HELD = 0.7  # share of solutions with such a bonus
@@ -53,23 +49,15 @@ class BlockSwaps:
     """Neighbours and their knapsacks in one problem, whose limits are all sums over blocks (`suit`)."""
 
     def __init__(self, problem: Problem) -> None:
-        self._slots = slots = Slots.of(problem.space)
-        self._layout = problem.space.layout
-        self._limits = [slot_limit(slots, c, problem.metrics[c.metric]) for c in problem.constraints]
+        self._blocks = Blockwise.of(problem)
+        self._slots, self._layout = self._blocks.slots, problem.space.layout
         lengths = [len(stage.kernels) for stage in self._layout.stages]
         self._starts = np.cumsum([0, *lengths])[:-1]
 
     @staticmethod
     def suit(problem: Problem) -> bool:
         """Whether a space has blocks and all limits are upper ones on sums over them."""
-        if not problem.space.layout.stages:
-            return False
-        slots = Slots.of(problem.space)
-        for constraint in problem.constraints:
-            monotone = problem.metrics[constraint.metric].monotone
-            if not constraint.upper or monotone is None or slot_costs(slots, monotone.costs) is None:
-                return False
-        return True
+        return not Blockwise.lacking(problem)
 
     def around(self, row: Population) -> Swaps:
         """All neighbours of int8 [genes]: each block's other options, each stage's other depths."""
@@ -143,20 +131,14 @@ class BlockSwaps:
         spread = np.full(n, max(float(exact[slots.distinct].std()), 1e-30), np.float32)
         values = np.repeat(exact[:, :, None].astype(np.float32), n, axis=2)
         later = (np.arange(n) > 0).astype(np.float32)
-        values += rng.standard_normal(values.shape, np.float32) * (spread * later * _between(NOISE, n, rng))
+        values += rng.standard_normal(values.shape, np.float32) * (spread * later * log_uniform(*NOISE, n, rng))
         has = slots.options(swaps.row[None])[:, 0]
-        bonus = spread * later * _between(HOLD, n, rng) * (rng.random(n) < HELD)
+        bonus = spread * later * log_uniform(*HOLD, n, rng) * (rng.random(n) < HELD)
         there = np.flatnonzero(has >= 0)
         values[has[there], there] += bonus
         values[:, has < 0] -= bonus
-        values[~slots.distinct] = REPEATED
+        self._blocks.hide_repeated(values)
         outer = np.repeat(slots.outer_of(swaps.row[None]), n)
         # Prices of one network say little of another's: none are kept.
-        knapsacks = Knapsacks(self._layout, len(values), self._limits)
-        filled = knapsacks.solve(values, np.zeros(values.shape[1:], np.float32), spread, outer)
-        return slots.rows(outer, filled.options, filled.present)[filled.fits]
-
-
-def _between(ends: tuple[float, float], n: int, rng: np.random.Generator) -> Float32:
-    """Figures float32 [n], evenly spread on a logarithmic scale."""
-    return np.exp(rng.uniform(np.log(ends[0]), np.log(ends[1]), n)).astype(np.float32)
+        filled = self._blocks.knapsacks().solve(values, np.zeros(values.shape[1:], np.float32), spread, outer)
+        return self._blocks.fitting(outer, filled)
