@@ -8,14 +8,14 @@ measured beside them tell that from what the sitting does to all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from nas_edge.devices import LocalDevice
 from nas_edge.errors import BudgetError
-from nas_edge.latency import LatencyPrediction, LatencyPredictor, LatencyTable
+from nas_edge.latency import LatencyPrediction, LatencyPredictor, LatencyTable, Role
 from nas_edge.latency.check import spearman
 from nas_edge.pipeline.bench import Bench
 from nas_edge.pipeline.bundle import load_bundle
@@ -114,6 +114,29 @@ def test_latency_error_on_networks_that_searches_return(precision: str) -> None:
             continue
     distinct = np.unique(np.stack(rows), axis=0)
     beside = space.sample(BESIDE, np.random.default_rng(SEED + 1))
-    measured = ground.measure(space, classes, np.concatenate([distinct, beside]))
+    known = [n for n in ground.table.networks if n.space == space.name and n.num_classes == classes]
+    again = np.stack([space.from_json(network.arch) for network in known])
+    measured = ground.measure(space, classes, np.concatenate([distinct, beside, again]))
     told("returned by searches, lite0", predictor, distinct, measured[: len(distinct)])
-    told("random ones of the same sitting", predictor, beside, measured[len(distinct) :])
+    told("random ones of the same sitting", predictor, beside, measured[len(distinct) : -len(again)])
+    # What a sitting does to all networks alike decides over all of them at once: one sitting is one draw of that.
+    same = tuple(
+        replace(network, role=Role.CALIBRATION, ms=m.median_ms)
+        for network, m in zip(known, measured[-len(again) :], strict=True)
+    )
+    of_sitting = LatencyPredictor.of(replace(ground.table, networks=same), space, classes).predict(distinct, CONFIDENCE)
+    ms = np.array([m.median_ms for m in measured[: len(distinct)]])
+    below = int((ms <= of_sitting.high).sum())
+    low, high = exact_interval(below, len(ms))
+    print(
+        f"  calibrated on the table's networks in this sitting: {below} of {len(ms)} returned ones at or below the "
+        f"{CONFIDENCE:.0%} bound (+{wide(of_sitting):.1f} %), 95 % interval {low:.0%} to {high:.0%}"
+    )
+
+
+def exact_interval(hits: int, total: int) -> tuple[float, float]:
+    """95 % interval of a share (Clopper and Pearson, 1934)."""
+    from scipy.stats import beta
+
+    low = float(beta.ppf(0.025, hits, total - hits + 1)) if hits else 0.0
+    return low, float(beta.ppf(0.975, hits + 1, total - hits)) if hits < total else 1.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -114,18 +114,22 @@ def test_other_tables_with_blocks_left_out(data: Path) -> None:
 
 def test_intervals_hold_as_often_as_they_say(data: Path) -> None:
     print("\nshare of held-out networks at or below the 90 % bound (random splits; 87 to 95 is meant)")
-    space, rows, columns = gpu_networks(data, 400)
+    cells: list[Cell] = []
+    space, rows, columns = gpu_networks(data, 1500)
     for name, ms in columns.items():
-        print(f"  {name:28s}{_coverage_of_table(space, rows, ms)}")
+        print(f"  {name:28s}{_told(_coverage_of_table(space, rows, ms), cells)}")
     networks, phones = fbnet_networks(data)
     for name, ms in phones.items():
-        print(f"  {name:28s}{_coverage_of_networks(networks, ms)}")
+        print(f"  {name:28s}{_told(_coverage_of_networks(networks, ms), cells)}")
     for name, table in measured_tables():
         for about in sorted({network.space for network in table.networks}):
             entries = [network for network in table.networks if network.space == about]
             if len(entries) >= 40:
-                lines = _coverage_of_entries(table, entries)
+                lines = _told(_coverage_of_entries(table, entries), cells if len(entries) >= 60 else [])
                 print(f"  {name} {about}, {len(entries)} networks (60 or more are meant): {lines}")
+    inside = sum(87 <= cell.held <= 95 for cell in cells)
+    far = sum(not 87 - 2 * cell.error <= cell.held <= 95 + 2 * cell.error for cell in cells)
+    print(f"  {inside} of {len(cells)} within 87 to 95 %, {far} outside by more than two standard errors")
 
 
 def test_transfers_with_few_networks(data: Path) -> None:
@@ -215,11 +219,11 @@ def _blocks_of(space: str, sides: range | list[int]) -> list[BlockSpec]:
     return list(distinct_blocks(SearchSpace(SearchSpace.named(space).template.with_resolutions(tuple(sides))), 1000))
 
 
-def _coverage_of_table(space: SearchSpace, rows: np.ndarray, ms: Floats) -> str:
+def _coverage_of_table(space: SearchSpace, rows: np.ndarray, ms: Floats) -> list[Cell]:
     """Of tables of networks without blocks, through the predictor that a search uses."""
     header = TableHeader("gpu", "unstated", device={"class": "gpu"})
     parts = []
-    for count, splits in ((10, 16), (20, 16), (60, 8)):
+    for count, splits in ((10, 64), (20, 48), (60, 32)):
         held, below, error = [], [], []
         for seed in range(splits):
             order = np.random.default_rng(seed).permutation(len(rows))
@@ -234,17 +238,17 @@ def _coverage_of_table(space: SearchSpace, rows: np.ndarray, ms: Floats) -> str:
             below.append((ms[rest] >= prediction.low).mean())
             error.append(np.abs(prediction.point / ms[rest] - 1).mean())
         parts.append(_coverage(count, held, below, error))
-    return "  ".join(parts)
+    return parts
 
 
-def _coverage_of_networks(networks: list[Network], ms: Floats) -> str:
+def _coverage_of_networks(networks: list[Network], ms: Floats) -> list[Cell]:
     """With blocks priced by an additive fit to half of the networks, calibrated and tested on the other half."""
     half = len(networks) // 2
     totals, megabytes = _costs(networks[half:], _additive(networks[:half], ms[:half]))
     return _coverage_of_sums(totals, megabytes, ms[half:])
 
 
-def _coverage_of_entries(table: LatencyTable, entries: list[NetworkEntry]) -> str:
+def _coverage_of_entries(table: LatencyTable, entries: list[NetworkEntry]) -> list[Cell]:
     """Through the predictor that a search uses, calibrated on some of the networks and held against the others."""
     space, classes = SearchSpace.named(entries[0].space), entries[0].num_classes
     rows, ms = np.stack([space.from_json(entry.arch) for entry in entries]), np.array([entry.ms for entry in entries])
@@ -253,7 +257,7 @@ def _coverage_of_entries(table: LatencyTable, entries: list[NetworkEntry]) -> st
         if count > len(ms) - 10:
             break
         held, below, error = [], [], []
-        for seed in range(40):
+        for seed in range(100):
             order = np.random.default_rng(seed).permutation(len(ms))
             own, rest = order[:count], order[count:]
             used = tuple(replace(entries[i], role=Role.CALIBRATION) for i in own)
@@ -262,10 +266,10 @@ def _coverage_of_entries(table: LatencyTable, entries: list[NetworkEntry]) -> st
             below.append((ms[rest] >= prediction.low).mean())
             error.append(np.abs(prediction.point / ms[rest] - 1).mean())
         parts.append(_coverage(count, held, below, error))
-    return "  ".join(parts)
+    return parts
 
 
-def _coverage_of_sums(totals: Floats, megabytes: Floats, ms: Floats) -> str:
+def _coverage_of_sums(totals: Floats, megabytes: Floats, ms: Floats) -> list[Cell]:
     parts = []
     for count in (10, 15, 20, 30, 60):
         if count > len(ms) - 10:
@@ -282,12 +286,30 @@ def _coverage_of_sums(totals: Floats, megabytes: Floats, ms: Floats) -> str:
             below.append((ms[rest] >= np.minimum(low, point)).mean())
             error.append(np.abs(point / ms[rest] - 1).mean())
         parts.append(_coverage(count, held, below, error))
-    return "  ".join(parts)
+    return parts
 
 
-def _coverage(count: int, held: list[float], below: list[float], error: list[float]) -> str:
-    upper, lower = 100 * np.mean(held), 100 * np.mean(below)
-    return f"{count} networks: {upper:.1f} % (low {lower:.1f} %), MAPE {100 * np.mean(error):.1f} %"
+@dataclass(frozen=True)
+class Cell:
+    """How often bounds held with so many networks, per cent: the upper one, its standard error, the lower one."""
+
+    count: int
+    held: float
+    error: float
+    below: float
+    mape: float
+
+
+def _coverage(count: int, held: list[float], below: list[float], error: list[float]) -> Cell:
+    spread = float(np.std(held, ddof=1) / np.sqrt(len(held)))
+    return Cell(count, *(float(100 * x) for x in (np.mean(held), spread, np.mean(below), np.mean(error))))
+
+
+def _told(found: list[Cell], cells: list[Cell]) -> str:
+    cells += found
+    return "  ".join(
+        f"{c.count} networks: {c.held:.1f} +- {c.error:.1f} % (low {c.below:.1f} %), MAPE {c.mape:.1f} %" for c in found
+    )
 
 
 def _costs(networks: list[Network], times: Times) -> tuple[Floats, Floats]:
