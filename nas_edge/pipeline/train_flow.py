@@ -12,6 +12,7 @@ from nas_edge import __version__
 from nas_edge.devices import LocalDevice
 from nas_edge.errors import ConfigError
 from nas_edge.files import make_directory, read_described, read_yaml, write_json, write_yaml
+from nas_edge.pipeline.beginning import beginning, hold_to_beginning
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS
 from nas_edge.pipeline.networks import (
     FINETUNED,
@@ -138,7 +139,7 @@ def train_flow(
     from nas_edge.pipeline.measuring import PLAN, plan_measuring
     from nas_edge.pipeline.starting import find_start
     from nas_edge.pipeline.teaching import find_teacher
-    from nas_edge.training.loop import HISTORY, uses_bf16
+    from nas_edge.training.loop import CHECKPOINT, HISTORY, uses_bf16
     from nas_edge.training.recipe import Recipe
     from nas_edge.training.supernet_run import SupernetRun, train_supernet
 
@@ -161,6 +162,7 @@ def train_flow(
     make_directory(out)
     progress(0, 1, dataset.describe())
     work = make_directory(out / "work")
+    hold_to_beginning(work, beginning(template, dataset, start, taught), begun=any(work.rglob(CHECKPOINT)))
     measuring_s = None if time_limit_s is None else time_limit_s * (1 - _TRAINING_SHARE) * _MEASURING_SHARE
     cores = spread.workers or torch.get_num_threads()
     plan = plan_measuring(template, dataset, preprocess, subnets, measuring_s, cores, work / PLAN)

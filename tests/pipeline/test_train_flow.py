@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from nas_edge.accuracy import read_accuracy
-from nas_edge.errors import ConfigError, DataError, UnknownNameError
+from nas_edge.errors import ConfigError, DataError, TrainingError, UnknownNameError
 from nas_edge.pipeline.bundle import ACCURACY, load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.export_flow import export_flow
@@ -164,3 +164,30 @@ def test_a_teacher_of_other_classes_is_refused(work: Path) -> None:
     with pytest.raises(DataError, match=r"teacher 'trashnet' knows cardboard, .*; the images are of apple"):
         train_flow(str(work / "images"), "lite0", work / "never", teacher="trashnet")
     assert not (work / "never").exists()
+
+
+def test_what_a_training_was_begun_with_is_not_swapped_under_it(work: Path, tmp_path: Path) -> None:
+    class Cut(Exception):
+        """Stands for a process that ends without a word."""
+
+    def die(done: float, total: float, text: str) -> None:
+        if text.startswith("epoch 2"):
+            raise Cut
+
+    begun = {"data": str(work / "images"), "space": str(work / "space.yaml"), "recipe": RECIPE | {"epochs": 4}}
+    out = tmp_path / "out"
+
+    def go_on(**changes) -> None:
+        train_flow(**(begun | changes), out=out, subnets=SUBNETS, progress=die)
+
+    with pytest.raises(Cut):
+        go_on()
+    others = make_images(tmp_path / "others", train=12)
+    with pytest.raises(TrainingError, match=r"images\.train: 48 pictures, \w+ then, 36 .*another --out"):
+        go_on(data=str(others))
+    with pytest.raises(TrainingError, match=r"space\.resolutions: \[32, 48\] then, \[32\] now"):
+        go_on(resolutions=(32,))
+    with pytest.raises(TrainingError, match=r"another recipe \(learning_rate: 0\.004 then, 0\.5 now\)"):
+        go_on(recipe=begun["recipe"] | {"learning_rate": 0.5})
+    with pytest.raises(Cut):
+        go_on()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,8 @@ def pull_flow(
         ConfigError: see `import_flow`.
     """
     found = published(name)
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise ConfigError(f"--sha256 {sha256}: is not a checksum of 64 hexadecimal digits")
     file = cache_directory() / "zoo" / found.path.rpartition("/")[2]
     directory = out or (Path(f"{name}.npz") if found.predictor else Path("bundles") / name)
     if not found.predictor and (directory / HEADER).exists():

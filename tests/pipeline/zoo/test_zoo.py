@@ -266,6 +266,8 @@ def test_a_checksum_may_be_asked_for(
     offer(monkeypatch, server, tmp_path / "cache", Published("tiny", "net", "mcu", "", ""))
     with pytest.raises(FormatError, match="has another checksum"):
         pull_flow("tiny", tmp_path / "bundle", sha256="0" * 64)
+    with pytest.raises(ConfigError, match="is not a checksum of 64"):
+        pull_flow("tiny", tmp_path / "bundle", sha256="0x12")
     assert not (tmp_path / "bundle").exists()
 
 
