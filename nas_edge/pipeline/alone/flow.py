@@ -14,7 +14,7 @@ from nas_edge.files import make_directory, read_json, write_json, write_yaml
 from nas_edge.pipeline.alone.subject import Subject
 from nas_edge.pipeline.bundle import CALIBRATION, FORMAT, HEADER, SPACE
 from nas_edge.pipeline.networks import FINETUNED, bundle_evaluator
-from nas_edge.pipeline.running.directory import OWN_BUNDLE, RESULT, write_manifest, write_result
+from nas_edge.pipeline.running.directory import OWN_BUNDLE, RESULT, held, write_manifest, write_result
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_count, format_duration
 
@@ -107,20 +107,21 @@ def alone_flow(
     dataset = dataset or subject.dataset(seed, progress)
     preprocess = subject.preprocess()
     make_directory(work)
-    _check_same(work / _IDENTITY, subject.identity(dataset))
-    progress(0, 1, dataset.describe())
-    net = fresh_network(subject.space, subject.arch, len(dataset.classes), chosen)
-    evaluator = _evaluator(subject, dataset, preprocess, chosen)
-    limit = None
-    if time_limit_s is not None:
-        limit = max(1.0, time_limit_s * _TRAINING_SHARE - (time.monotonic() - begun))
-    found = train_alone(net, dataset, preprocess, chosen, evaluator, work, time_limit_s=limit, progress=progress)
-    own = evaluator.evaluate(found.net, found.net.resolution, dataset.search)
-    inherited = _inherited(subject, dataset)
-    result = _result(subject, dataset, chosen, found, own, inherited) | {
-        "cost": {"wall_s": round(time.monotonic() - begun, 1), "cpu_s": round(time.process_time() - cpu_s, 1)}
-    }
-    _write(out, subject, dataset, preprocess, chosen, found, result, time.monotonic() - begun)
+    with held(work):
+        _check_same(work / _IDENTITY, subject.identity(dataset))
+        progress(0, 1, dataset.describe())
+        net = fresh_network(subject.space, subject.arch, len(dataset.classes), chosen)
+        evaluator = _evaluator(subject, dataset, preprocess, chosen)
+        limit = None
+        if time_limit_s is not None:
+            limit = max(1.0, time_limit_s * _TRAINING_SHARE - (time.monotonic() - begun))
+        found = train_alone(net, dataset, preprocess, chosen, evaluator, work, time_limit_s=limit, progress=progress)
+        own = evaluator.evaluate(found.net, found.net.resolution, dataset.search)
+        inherited = _inherited(subject, dataset)
+        result = _result(subject, dataset, chosen, found, own, inherited) | {
+            "cost": {"wall_s": round(time.monotonic() - begun, 1), "cpu_s": round(time.process_time() - cpu_s, 1)}
+        }
+        _write(out, subject, dataset, preprocess, chosen, found, result, time.monotonic() - begun)
     (work / HISTORY).replace(out / HISTORY)
     shutil.rmtree(work)
     return AloneReport(out, result)

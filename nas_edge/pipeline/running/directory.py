@@ -22,6 +22,7 @@ from nas_edge.files import make_directory, read_json, write_json
 RESULT, ARCH, MANIFEST, PARETO = "result.json", "arch.json", "manifest.json", "pareto.csv"
 OWN_BUNDLE = "bundle"  # of a network that was trained alone: classes, preprocessing and images without a supernet
 _FORMAT = 1
+_HELD = ".held"
 _RECORDED = ("numpy", "torch", "onnx", "onnxruntime")
 
 
@@ -127,6 +128,31 @@ def writing(path: Path, *, over_interrupted: bool = False) -> Iterator[Path]:
             ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Keep other processes of this machine out of a directory that is worked in; where files cannot be locked, nothing.
+
+    Raises:
+        ConfigError: another process is at work there.
+
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system
+        yield
+        return
+    with open(directory / _HELD, "w", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"{directory}: another nas-edge is at work there; wait until it ends, or use another --out"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def write_result(directory: Path, result: Mapping[str, Any], arch: Mapping[str, Any]) -> None:

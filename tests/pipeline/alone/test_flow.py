@@ -225,3 +225,17 @@ def test_full_disk_while_the_best_weights_are_kept_loses_nothing(
     assert any("the disk is full" in note and "training goes on" in note for note in told)
     assert (tmp_path / "full" / FINETUNED).read_bytes() == (tmp_path / "whole" / FINETUNED).read_bytes()
     assert torch.get_num_threads() >= 1
+
+
+def test_two_at_once_in_a_directory_are_kept_apart(subject: Subject, tmp_path: Path) -> None:
+    other: list[str] = []
+
+    def meanwhile(done: float, total: float, text: str) -> None:
+        if text.startswith("epoch") and not other:
+            with pytest.raises(ConfigError) as raised:
+                alone_flow(subject, tmp_path / "run", epochs=1, recipe=RECIPE)
+            other.append(str(raised.value))
+
+    alone_flow(subject, tmp_path / "run", epochs=1, recipe=RECIPE, progress=meanwhile)
+    assert "another nas-edge is at work there" in other[0]
+    assert evaluate_flow(str(tmp_path / "run")).images == 24
