@@ -260,6 +260,9 @@ class SearchSpace:
         lists = {}
         for key, length in [("d", sum(len(s.depths) > 1 for s in stages)), ("ks", slots), ("e", slots)]:
             value = data.get(key)
+            if key == "d" and isinstance(value, list) and len(value) == len(stages):
+                # Once-for-All's own files give stages of one depth a value as well, which means nothing.
+                value = [depth for depth, stage in zip(value, stages, strict=True) if len(stage.depths) > 1]
             if not isinstance(value, list) or len(value) != length:
                 found = f"{len(value)}" if isinstance(value, list) else repr(value)
                 raise ArchitectureError(

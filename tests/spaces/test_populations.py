@@ -144,6 +144,11 @@ def test_once_for_alls_subnet_files_are_read() -> None:
     core = {"ks": [7] * 20, "e": [6] * 20, "d": [4] * 5, "image_size": 224}
     assert (space.from_json(tutorial) == space.largest()).all()
     assert (space.from_json(core) == space.largest()).all()
+    # ProxylessNAS's last stage has one block, and a depth of its own all the same in files of the core code.
+    proxyless = SearchSpace.named("ofa-proxyless-w1.3")
+    for depths in ([4] * 5, [4] * 6, [4, 4, 4, 4, 4, 2]):
+        row = proxyless.from_json({"ks": [7] * 21, "e": [6] * 21, "d": depths, "r": 224})
+        assert (row == proxyless.largest()).all()
 
 
 def test_the_same_seed_gives_the_same_population() -> None:
