@@ -146,8 +146,8 @@ def test_once_for_alls_subnet_files_are_read() -> None:
     assert (space.from_json(core) == space.largest()).all()
     # ProxylessNAS's last stage has one block, and a depth of its own all the same in files of the core code.
     proxyless = SearchSpace.named("ofa-proxyless-w1.3")
-    for depths in ([4] * 5, [4] * 6, [4, 4, 4, 4, 4, 2]):
-        row = proxyless.from_json({"ks": [7] * 21, "e": [6] * 21, "d": depths, "r": 224})
+    for d in ([4] * 5, [4] * 6, [4, 4, 4, 4, 4, 2]):
+        row = proxyless.from_json({"ks": [7] * 21, "e": [6] * 21, "d": d, "r": 224})
         assert (row == proxyless.largest()).all()
 
 
