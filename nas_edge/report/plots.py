@@ -63,13 +63,14 @@ def require_matplotlib() -> None:
         raise MissingExtraError("matplotlib", "report", "a plot")
 
 
-def plot_anytime(panels: Sequence[Panel], ylabel: str, paths: Sequence[Path]) -> None:
+def plot_anytime(panels: Sequence[Panel], ylabel: str, paths: Sequence[Path], title: str = "") -> None:
     """Best value so far over evaluations (logarithmic), medians with bands from quartile to quartile.
 
     Args:
         panels: side by side, at most three in a row.
         ylabel: what the values are.
         paths: files to write; the ending is the format (png, svg, pdf).
+        title: above all of them.
 
     Raises:
         MissingExtraError: matplotlib is not installed. ConfigError, StorageError: not writable.
@@ -91,6 +92,8 @@ def plot_anytime(panels: Sequence[Panel], ylabel: str, paths: Sequence[Path]) ->
             axis.remove()
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
+        if title:
+            figure.suptitle(title, fontsize="medium")
         for path in paths:
             kind = path.suffix.removeprefix(".")
 

@@ -50,6 +50,8 @@ class SearchResult:
         evaluations: architectures whose objective was computed.
         wall_s: seconds that the search took.
         trace: (evaluations, best first objective so far) wherever it became better, in the order of evaluation.
+        fronts: of several objectives, (evaluations, float64 [points, objectives] in their own units): what was not
+            dominated within the constraints by then, ever further apart and at the end.
         interrupted: it was ended by Ctrl-C: the best so far.
 
     """
@@ -70,6 +72,7 @@ class SearchResult:
     wall_s: float
     trace: tuple[tuple[int, float], ...]
     interrupted: bool = False
+    fronts: tuple[tuple[int, NDArray[np.float64]], ...] = ()
 
     @property
     def objective(self) -> str:

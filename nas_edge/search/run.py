@@ -30,6 +30,7 @@ from nas_edge.spaces.base import Space
 CANDIDATES = 64
 SLACK_EVALUATIONS = 4000
 PROGRESS_EVERY_S = 0.2
+SNAPSHOTS = 40  # of a front, on its way
 
 
 def search(
@@ -114,6 +115,7 @@ def search(
         wall_s=time.perf_counter() - began,
         trace=course.trace,
         interrupted=course.interrupted,
+        fronts=_fronts(problem, archive) if len(objectives) > 1 else (),
     )
 
 
@@ -274,6 +276,20 @@ def _answer(problem: Problem, archive: Archive) -> tuple[Population, str, Popula
     ascending = np.argsort(problem.values(along, rows), kind="stable")
     others = np.delete(np.arange(len(chosen)), at)[: CANDIDATES - 1]
     return rows[[at, *others]], along, rows[ascending]
+
+
+def _fronts(problem: Problem, archive: Archive) -> tuple[tuple[int, NDArray[np.float64]], ...]:
+    """Non-dominated objectives after ever more evaluations, (evaluations, [points, objectives]) each."""
+    feasible, gains = archive.feasible, archive.gains
+    signs = np.array([1.0 if problem.metrics[name].maximise else -1.0 for name in problem.objectives])
+    ends = np.unique(np.geomspace(1, len(archive.rows), SNAPSHOTS).round().astype(int))
+    found, front, before = [], gains[:0], 0
+    for end in ends:
+        front = np.concatenate([front, gains[feasible[(feasible >= before) & (feasible < end)]]])
+        front = front[non_dominated(front)] if len(front) else front
+        found.append((int(end), front * signs))
+        before = end
+    return tuple(found)
 
 
 def _front(problem: Problem, archive: Archive) -> tuple[str, Population]:

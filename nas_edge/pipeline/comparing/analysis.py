@@ -124,17 +124,53 @@ def _values(
             for s, runs in by_strategy.items()
         }
     fronts = {s: [signs * np.array(r.front) for r in runs] for s, runs in by_strategy.items()}
-    every = [front for found in fronts.values() for front in found if len(front)]
-    if not every:
+    box = Box.around([front for found in fronts.values() for front in found if len(front)])
+    if box is None:
         return {s: np.full(len(seeds), -np.inf) for s in strategies}
-    points = np.concatenate(every)
-    low, high = points.min(axis=0), points.max(axis=0)
-    span = np.where(high > low, high - low, 1.0)
-    reference = -np.full(len(signs), _MARGIN)
-    whole = (1 + _MARGIN) ** len(signs)
+    return {s: np.array([box.share(front) for front in found]) for s, found in fronts.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """The part of the objectives' space between the worst (less a margin) and the best of some fronts.
+
+    Attributes:
+        low, span: float64 [objectives], all to be maximised.
+
+    """
+
+    low: Float
+    span: Float
+
+    @classmethod
+    def around(cls, fronts: Sequence[Float]) -> Box | None:
+        """The box of fronts, float64 [n, objectives] each; None where there is none."""
+        if not fronts:
+            return None
+        points = np.concatenate(fronts)
+        low, high = points.min(axis=0), points.max(axis=0)
+        return cls(low, np.where(high > low, high - low, 1.0))
+
+    def share(self, front: Float) -> float:
+        """The share of it that a front dominates."""
+        if not len(front):
+            return 0.0
+        margin = np.full(len(self.span), _MARGIN)
+        return hypervolume((front - self.low) / self.span, -margin) / float((1 + _MARGIN) ** len(self.span))
+
+
+def hypervolumes(
+    problem: ComparedProblem, strategies: Sequence[str], budget: str, seeds: Sequence[int], records: Records
+) -> dict[RunKey, list[tuple[int, float]]]:
+    """(evaluations, share of the box of all fronts of a budget) on the way of each run."""
+    signs = np.array([1.0 if problem.metrics[name].maximise else -1.0 for name in problem.objectives])
+    keys = [RunKey(strategy, budget, seed) for strategy in strategies for seed in seeds]
+    box = Box.around([signs * np.array(records[key].front) for key in keys if records[key].front])
+    if box is None:
+        return {key: [] for key in keys}
     return {
-        s: np.array([hypervolume((f - low) / span, reference) / whole if len(f) else 0.0 for f in found])
-        for s, found in fronts.items()
+        key: [(n, box.share(signs * np.array(front).reshape(-1, len(signs)))) for n, front in records[key].fronts]
+        for key in keys
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from nas_edge import __version__
 from nas_edge.files import make_directory, write_json, write_text
-from nas_edge.pipeline.comparing.analysis import Analysis, Records, analyse
+from nas_edge.pipeline.comparing.analysis import Analysis, Records, analyse, hypervolumes
 from nas_edge.pipeline.comparing.optimum import KnownOptimum, known_optimum, refuse_hopeless
 from nas_edge.pipeline.comparing.problem import ComparedProblem, problem_of
 from nas_edge.pipeline.comparing.report import CompareReport
@@ -140,15 +140,19 @@ def _plot(
 ) -> None:
     from nas_edge.report.plots import Curve, Panel, plot_anytime
 
-    sign = 1.0 if problem.metrics[problem.objectives[0]].maximise else -1.0
+    several = len(problem.objectives) > 1
+    sign = 1.0 if several or problem.metrics[problem.objectives[0]].maximise else -1.0
     most = max(record.evaluations for record in records.values())
     grid = np.unique(np.geomspace(1, max(most, 2), _POINTS).round())
     panels = []
     for budget, known in analysis.optima.items():
         curves = []
+        traces: Mapping[RunKey, Sequence[tuple[int, float]]] = {key: record.trace for key, record in records.items()}
+        if several:
+            traces = hypervolumes(problem, request.compared, budget, seeds, records)
         for strategy in request.compared:
             # Gains, -inf before anything was found: quantiles among those are not drawn.
-            runs = np.stack([_at(grid, records[RunKey(strategy, budget, seed)], sign) for seed in seeds])
+            runs = np.stack([_at(grid, traces[RunKey(strategy, budget, seed)], sign) for seed in seeds])
             with np.errstate(invalid="ignore"):
                 low, median, high = sign * np.quantile(runs, [0.25, 0.5, 0.75], axis=0)
             low, median, high = (np.where(np.isfinite(v), v, np.nan) for v in (low, median, high))
@@ -156,13 +160,17 @@ def _plot(
         line = None if known is None else (known.value, "optimum" if known.exact else "bound")
         panels.append(Panel(budget or "no budget", curves, line))
     metric = problem.metrics[problem.objectives[0]]
-    plot_anytime(panels, f"{metric.name} {metric.unit}".strip(), paths)
+    label = "hypervolume, share of the box" if several else f"{metric.name} {metric.unit}".strip()
+    title = f"median of {len(seeds)} seeds, quartiles as bands"
+    if problem.noise is not None and not several and metric.name == "accuracy":
+        title += f"; the accuracy predictor is off by {problem.noise.rmse:.4f}"
+    plot_anytime(panels, label, paths, title)
 
 
-def _at(grid: np.ndarray, record: RunRecord, sign: float) -> np.ndarray:
+def _at(grid: np.ndarray, trace: Sequence[tuple[int, float]], sign: float) -> np.ndarray:
     """Best gain so far after each number of evaluations, -inf before the first."""
-    if not record.trace:
+    if not trace:
         return np.full(len(grid), -np.inf)
-    steps = np.array([n for n, _ in record.trace])
-    gains = np.array([-np.inf, *(sign * value for _, value in record.trace)])
+    steps = np.array([n for n, _ in trace])
+    gains = np.array([-np.inf, *(sign * value for _, value in trace)])
     return gains[np.searchsorted(steps, grid, side="right")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class RunRecord:
         arch: that has it.
         trace: (evaluations, best so far) wherever it became better.
         front: objectives of what is not dominated, of a search with several objectives; else empty.
+        fronts: (evaluations, such a front) on the way there, for anytime curves.
         wall_s: of the search.
 
     """
@@ -60,6 +61,7 @@ class RunRecord:
     trace: tuple[tuple[int, float], ...]
     front: tuple[tuple[float, ...], ...]
     wall_s: float
+    fronts: tuple[tuple[int, tuple[tuple[float, ...], ...]], ...] = ()
 
 
 class RunStore:
@@ -100,9 +102,11 @@ class RunStore:
         data = read_json(path)
         try:
             trace = tuple((int(n), float(v)) for n, v in data["trace"])
-            front = tuple(tuple(float(v) for v in point) for point in data["front"])
+            front = _points(data["front"])
+            fronts = tuple((int(n), _points(found)) for n, found in data.get("fronts", ()))
             value = None if data["value"] is None else float(data["value"])
-            return RunRecord(key, int(data["evaluations"]), value, data["arch"], trace, front, float(data["wall_s"]))
+            spent, seconds = int(data["evaluations"]), float(data["wall_s"])
+            return RunRecord(key, spent, value, data["arch"], trace, front, seconds, fronts)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{path}: is not a run of a comparison ({error}); delete it to repeat the run") from error
 
@@ -136,5 +140,10 @@ def run_once(
     several = len(problem.objectives) > 1
     points = zip(*(result.front_figures[o] for o in problem.objectives), strict=True)
     front = tuple(tuple(float(v) for v in point) for point in points) if several else ()
+    fronts = tuple((n, _points(found)) for n, found in result.fronts)
     value = float(result.figures[problem.objectives[0]])
-    return RunRecord(key, result.evaluations, value, result.arch, result.trace, front, result.wall_s)
+    return RunRecord(key, result.evaluations, value, result.arch, result.trace, front, result.wall_s, fronts)
+
+
+def _points(front: Iterable[Iterable[float]]) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(float(v) for v in point) for point in front)

@@ -174,6 +174,29 @@ def test_another_comparison_in_the_same_directory_is_refused(request_, table):
         compare_flow(replace(request_, seeds=1))
 
 
+def test_anytime_curves_of_several_objectives_are_hypervolumes_that_rise_to_the_table_s(request_, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("nas_edge.report.plots.plot_anytime", lambda panels, label, paths, title: drawn.update(
+        panels=panels, label=label, title=title
+    ))  # fmt: skip
+    request = replace(
+        request_, objectives=("accuracy", "latency"), strategies=("nsga2:population=20",), budgets=(), plot=True
+    )
+    report = compare_flow(request)
+    (panel,) = drawn["panels"]
+    assert drawn["label"] == "hypervolume, share of the box"
+    assert "median of 6 seeds" in drawn["title"]
+    for curve, row in zip(panel.curves, report.analysis.rows, strict=True):
+        known = curve.median[np.isfinite(curve.median)]
+        assert (np.diff(known) >= -1e-12).all()
+        assert len(np.unique(known)) > 5
+        assert known[-1] == pytest.approx(row.spread.median)
+    # Kept runs have their curves as well.
+    before = drawn["panels"][0].curves[0].median
+    compare_flow(request)
+    assert np.array_equal(drawn["panels"][0].curves[0].median, before, equal_nan=True)
+
+
 def test_several_objectives_are_compared_by_hypervolume(request_):
     report = compare_flow(
         replace(
