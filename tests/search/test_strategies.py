@@ -1,3 +1,4 @@
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 
 from nas_edge.errors import QuantityError, UnknownNameError
 from nas_edge.search import make_strategy, strategy_names
+from nas_edge.search.strategies.base import strategy_entry
 from nas_edge.search.strategies.evolution import EvolutionOptions
 from nas_edge.search.strategies.herd import Herd
 from nas_edge.search.strategies.moves import combined_moves, single_moves
@@ -101,3 +103,11 @@ def test_niches_survive_side_by_side_and_die_out_by_their_best():
     first, second = four.pairs(500, np.random.default_rng(2))
     assert (four.niche[first] == four.niche[second]).all()
     assert set(four.niche[four.by_niche()[:4]]) == {4, 5, 6, 7}
+
+
+@pytest.mark.parametrize("name", strategy_names())
+def test_every_strategy_says_that_it_searches_a_trained_supernet_through_a_surrogate(name):
+    words = " ".join((sys.modules[strategy_entry(name).factory.__module__].__doc__ or "").split())
+    assert "supernet" in words
+    assert "surrogate" in words
+    assert "trained" in words

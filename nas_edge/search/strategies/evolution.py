@@ -1,11 +1,13 @@
-"""Evolution, the default: (mu + lambda) over arrays, helped by the constraints, polished by combined single moves.
+"""Evolution: (mu + lambda) over arrays, helped by the constraints, polished by combined single moves. The default where
+a problem shows nothing but figures.
 
 The loop is that of Once-for-All's finder (Cai et al., 2020): parents by rank, uniform crossover, mutation, the best
 survive. Four things are added. Networks of one resolution compete with each other first (see `herd`). Children over a
 limit are pulled back towards a parent that meets it, before anything is spent on them. Nothing is evaluated twice. And
 after a while the neighbours of the best survivors are evaluated (each block and each depth changed alone); since
 networks are nearly additive, their gains say which changes are worth trying together: as small knapsacks where the
-limits are sums over blocks (see `swaps`), as pairs and triples of changes where they are not.
+limits are sums over blocks (see `swaps`), as pairs and triples of changes where they are not. It searches a
+trained supernet through a surrogate, as that finder does; nothing is trained.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every architecture of a small space: exact."""
+"""Every architecture of a small space: as exact as the surrogate of the trained supernet is; nothing is trained."""
 
 from __future__ import annotations
 

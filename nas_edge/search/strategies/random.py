@@ -1,4 +1,7 @@
-"""Random search: the yardstick. Every depth, kernel, ratio and resolution equally likely."""
+"""Random search: the yardstick. Every depth, kernel, ratio and resolution equally likely.
+
+As all strategies here it searches a trained supernet through a surrogate, and trains nothing.
+"""
 
 from __future__ import annotations
 
