@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from nas_edge.data.dataset import Split
 from nas_edge.data.images import BytesSource, JoinedImages, ZipImages
@@ -71,6 +70,8 @@ def _encoded(split: Split, position: int) -> tuple[str, bytes]:
         data = source.encoded(index)
         if len(data) <= _MAX_MEMBER_BYTES:
             return PurePosixPath(source.name(index)).suffix.lower(), data
+    from PIL import Image
+
     opened = source.open(index)
     picture = Image.fromarray(opened) if isinstance(opened, np.ndarray) else opened
     picture = picture if picture.mode == "L" else picture.convert("RGB")

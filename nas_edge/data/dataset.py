@@ -8,15 +8,18 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from nas_edge.data.images import ImageSource, render
 from nas_edge.data.preprocess import Preprocess
 from nas_edge.errors import DataError, StorageError
 from nas_edge.progress import Progress
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SPLIT_NAMES = ("train", "search", "test")
 CACHE_BYTES = 2**30  # resized pictures that one split keeps in memory; larger arrays are mapped from a temporary file

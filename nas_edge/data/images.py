@@ -14,15 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from nas_edge.data.preprocess import Preprocess
 from nas_edge.errors import DataError
 from nas_edge.progress import Progress
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"})
 MAX_PIXELS = 100_000_000  # a larger "photograph" is a mistake or a decompression bomb
@@ -201,6 +203,10 @@ def decode(data: bytes, name: str, draft_side: int = 0) -> Image.Image:
         DataError: not a picture, truncated, or absurdly large.
 
     """
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ImportError:
+        raise DataError(f"{name}: decoding pictures needs the package 'Pillow': pip install pillow") from None
     try:
         image = Image.open(io.BytesIO(data))
         if image.width * image.height > MAX_PIXELS:

@@ -9,13 +9,16 @@ import math
 import struct
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from nas_edge.data.resizing import Box, resize
 from nas_edge.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Color = tuple[float, float, float]
 
@@ -58,7 +61,7 @@ class Preprocess:
         if self.layout != "NCHW":
             raise ConfigError(f"preprocess: layout must be NCHW, not {self.layout!r}")
 
-    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+    def box(self, width: int, height: int) -> Box:
         """(left, upper, right, lower) of what is kept of a picture, in its pixels."""
         if self.resize_mode == Resize.SQUASH:
             return (0.0, 0.0, float(width), float(height))
@@ -79,6 +82,11 @@ class Preprocess:
             uint8 [side, side, 3], red first.
 
         """
+        if isinstance(image, np.ndarray):
+            pixels = three_channels(image)
+            return resize(pixels, side, self.box(pixels.shape[1], pixels.shape[0]))
+        from PIL import Image
+
         picture = to_rgb(image)
         box = self.box(*picture.size)
         if picture.size == (side, side) and box == (0.0, 0.0, side, side):
@@ -136,15 +144,22 @@ class Preprocess:
             raise ConfigError(f"{where}: does not describe preprocessing ({error})") from error
 
 
+def three_channels(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An array of a picture as uint8 [h, w, 3]. Raises DataError for what is none."""
+    array = image[:, :, None] if image.ndim == 2 else image
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
+        raise DataError(f"an image must be uint8 [h, w] or [h, w, 3], not {array.dtype} {list(image.shape)}")
+    return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
+
+
 def to_rgb(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
     """A picture upright and in RGB with 8 bits a channel."""
+    from PIL import Image
+
     if isinstance(image, np.ndarray):
-        array = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
-        if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-            raise DataError(f"an image must be uint8 [h, w] or [h, w, 3], not {array.dtype} {list(array.shape)}")
-        return Image.fromarray(array).convert("RGB")
+        return Image.fromarray(three_channels(image))
     turn = _TURN.get(_orientation(image))
-    upright = image if turn is None else image.transpose(turn)
+    upright = image if turn is None else image.transpose(Image.Transpose[turn])
     if upright.mode.startswith("I"):  # 16 bits of grey: Pillow's own conversion would clip them at 255
         upright = Image.fromarray((np.asarray(upright).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8))
     return upright if upright.mode == "RGB" else upright.convert("RGB")
@@ -153,13 +168,13 @@ def to_rgb(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
 # EXIF orientation -> what makes it upright. Not `ImageOps.exif_transpose`: it rewrites all metadata, and so trips
 # over damaged ones that have nothing to do with the picture.
 _TURN = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
 }
 
 

@@ -49,9 +49,9 @@ class BundleTeacher:
 
     def network(self) -> Teacher:
         """The network, recalibrated and ready to be asked (imports torch)."""
-        from nas_edge.training.teacher import NetworkTeacher
+        from nas_edge.training.teacher import teacher_of
 
-        return NetworkTeacher.of(subnet_of_bundle(self.bundle, self.arch))
+        return teacher_of(subnet_of_bundle(self.bundle, self.arch))
 
     def to_dict(self) -> dict[str, Any]:
         """What `bundle.yaml` of the student says of it."""

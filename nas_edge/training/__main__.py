@@ -1,6 +1,6 @@
 """`python -m nas_edge.training`: train a supernet, also in several processes, with few packages.
 
-torch, numpy, safetensors, pyyaml and Pillow are needed, nothing else.
+torch, numpy, safetensors and pyyaml are needed, nothing else; Pillow where pictures are files that must be decoded.
 
     torchrun --nproc-per-node 2 -m nas_edge.training --data photos/ --space mcu --out my-bundle [--recipe recipe.yaml]
 
@@ -42,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", required=True, help="images: a folder of class folders, a CSV, or a name")
     parser.add_argument("--space", required=True, help="preset or YAML file")
     parser.add_argument("--out", required=True, type=Path, help="directory of the bundle to be")
+    parser.add_argument("--init", help="weights to begin with: a name, a file, or a bundle")
+    parser.add_argument("--teacher", help="a bundle whose network teaches")
     parser.add_argument("--recipe", type=Path, help="YAML file with changes to the default recipe")
     parser.add_argument("--epochs", type=int, help="of the recipe")
     parser.add_argument("--time-limit", help="like 1h, 20min")
@@ -51,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(options: argparse.Namespace) -> None:
     from nas_edge.data import Preprocess, load_dataset
+    from nas_edge.pipeline.starting import find_start
+    from nas_edge.pipeline.teaching import find_teacher
     from nas_edge.spaces import SearchSpace
     from nas_edge.training.recipe import Recipe
     from nas_edge.training.stepping import uses_bf16
@@ -64,7 +68,12 @@ def _train(options: argparse.Namespace) -> None:
     recipe = replace(recipe, bf16=uses_bf16(recipe))
     limit_s = parse_duration_s(options.time_limit) if options.time_limit else None
     template = SearchSpace.named(options.space).template
+    start = find_start(options.init, template) if options.init else None
+    taught = find_teacher(options.teacher, template) if options.teacher else None
+    preprocess = start.preprocess if start else taught.preprocess if taught else Preprocess()
     dataset = load_dataset(options.data, seed=options.seed)
+    if taught:
+        taught.check(dataset.classes, preprocess)
     with joined_workers() as workers:
         out = make_directory(options.out / WORK)
 
@@ -72,7 +81,8 @@ def _train(options: argparse.Namespace) -> None:
             if workers.speaks:
                 sys.stderr.write(f"{text} ({done:.2f} of {total:.0f} epochs)\n")
 
-        run = SupernetRun(template, dataset, Preprocess(), recipe, None, out, watch_every=0)
+        fill, teacher = start.fill if start else None, taught.network() if taught else None
+        run = SupernetRun(template, dataset, preprocess, recipe, fill, out, watch_every=0, teacher=teacher)
         train_supernet(run, time_limit_s=limit_s, progress=tell)
 
 

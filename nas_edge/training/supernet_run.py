@@ -23,7 +23,7 @@ from nas_edge.training.losses import Sandwich
 from nas_edge.training.phases import sorts_channels, space_of
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.shrinking import Shrinking
-from nas_edge.training.teacher import NetworkTeacher, Teacher
+from nas_edge.training.teacher import Teacher, teacher_of
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _shrink(run: SupernetRun, net: Supernet, time_limit_s: float | None, progres
         parts.append(train(setting, time_limit_s=limit, after_epoch=_watcher(run, net, phase.epochs), progress=told))
         if phase.largest_only and teacher is None:
             evaluator = Evaluator(choose_calibration(run.dataset.train, run.recipe.seed), run.preprocess)
-            teacher = NetworkTeacher.of(evaluator.recalibrated(net, net.space.largest()))
+            teacher = teacher_of(evaluator.recalibrated(net, net.space.largest()))
     _join_histories(run)
     return Trained(
         sum(part.epochs for part in parts), sum(part.steps for part in parts), sum(part.seconds for part in parts),

@@ -8,6 +8,7 @@ photographs teach for many epochs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -30,6 +31,37 @@ class Teacher(Protocol):
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Class probabilities, float [n, classes], of normalised images, float [n, 3, s, s] of any side."""
+
+
+def teacher_of(net: StaticNet) -> Teacher:
+    """A recalibrated network in evaluation mode as a teacher: through ONNX Runtime on a CPU that has it, else in torch.
+
+    It must take images normalised as the student takes them.
+    """
+    on_cpu = next(net.parameters()).device.type == "cpu"
+    return NetworkTeacher.of(net) if on_cpu and find_spec("onnxruntime") and find_spec("onnx") else TorchTeacher(net)
+
+
+@dataclass(frozen=True)
+class TorchTeacher:
+    """A recalibrated network in evaluation mode that answers where it is.
+
+    Attributes:
+        net: with its resolution.
+    """
+
+    net: StaticNet
+
+    @property
+    def side(self) -> int:
+        """See `Teacher`."""
+        return self.net.resolution
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """See `Teacher`."""
+        logits: Tensor = self.net(resize_batch(images, self.side))
+        return logits.float().softmax(dim=1)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from nas_edge.data.folder import read_folder
 from nas_edge.data.idx import FASHION_MNIST
@@ -38,6 +37,8 @@ def read_fashion_mnist_mini() -> Listing:
 
 
 def _fashion(split: str) -> Listing:
+    from PIL import Image
+
     with Image.open(FASHION / f"{split}.png") as picture:
         pixels = _tiles(np.asarray(picture.convert("L")), _FASHION_SIDE)
     labels = np.load(FASHION / f"{split}_labels.npy", allow_pickle=False).tolist()
