@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas_edge.errors import TrainingError
+from nas_edge.errors import FormatError, TrainingError
 from nas_edge.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -52,7 +52,10 @@ def hold_to_beginning(work: Path, facts: Mapping[str, Any], begun: bool) -> None
     if not begun or not path.is_file():
         write_json(path, facts)
         return
-    then, now = dict(_flat(read_json(path))), dict(_flat(json.loads(json.dumps(facts))))
+    noted = read_json(path)
+    if not isinstance(noted, Mapping):
+        raise FormatError(f"{path}: does not describe a training; delete {work} to train anew")
+    then, now = dict(_flat(noted)), dict(_flat(json.loads(json.dumps(facts))))
     different = [key for key in sorted(then.keys() | now.keys()) if then.get(key) != now.get(key)]
     if different:
         changes = [f"{key}: {_short(then.get(key))} then, {_short(now.get(key))} now" for key in different]

@@ -126,4 +126,6 @@ def _same_recipe(saved: dict[str, Any], wanted: dict[str, Any], path: Path) -> N
     different = [key for key in sorted(saved.keys() | wanted.keys()) if saved.get(key) != wanted.get(key)]
     if different:
         changes = ", ".join(f"{key}: {saved.get(key)!r} then, {wanted.get(key)!r} now" for key in different)
-        raise TrainingError(f"{path}: was trained with another recipe ({changes}); use the old one or another --out")
+        raise TrainingError(
+            f"{path}: was trained with another recipe ({changes}); go on with that, or delete the file to start anew"
+        )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import nas_edge
 from nas_edge.accuracy import kendall_tau, read_accuracy
 from nas_edge.pipeline.bundle import ACCURACY, load_bundle
 from nas_edge.pipeline.zero_cost import zero_cost_of_bundle
@@ -15,6 +17,7 @@ from nas_edge.training.zero_cost import PROXIES
 pytestmark = pytest.mark.benchmark
 
 SUBNETS, RESAMPLES = 40, 2000
+EMBEDDED = sorted(path.parent.name for path in Path(nas_edge.__file__).parent.glob(f"bundles/*/{ACCURACY}"))
 
 
 def interval(a, b) -> tuple[float, float]:
@@ -24,8 +27,9 @@ def interval(a, b) -> tuple[float, float]:
     return float(np.quantile(taus, 0.025)), float(np.quantile(taus, 0.975))
 
 
-def test_rank_correlation_of_zero_cost_proxies_with_measured_accuracies():
-    bundle = load_bundle("trashnet")
+@pytest.mark.parametrize("name_of_bundle", EMBEDDED)
+def test_rank_correlation_of_zero_cost_proxies_with_measured_accuracies(name_of_bundle: str):
+    bundle = load_bundle(name_of_bundle)
     space, classes = bundle.space, bundle.num_classes
     known = read_accuracy(bundle.path / ACCURACY, space).with_role("holdout").of_precision("fp32")
     chosen = np.sort(np.random.default_rng(0).permutation(len(known))[:SUBNETS])
