@@ -14,6 +14,7 @@ from nas_edge.errors import ArchitectureError
 from nas_edge.latency.parametric import fit_parametric
 from nas_edge.latency.plan import distinct_blocks
 from nas_edge.latency.predictor import LatencyPredictor
+from nas_edge.latency.pricing import header_figure
 from nas_edge.latency.suspicious import Contaminated, Monotony, contaminated, describe_block, equal_figures, monotony
 from nas_edge.latency.table import LatencyTable, canonical
 from nas_edge.spaces import BlockSpec, SearchSpace
@@ -22,6 +23,8 @@ _ODD_SIGMAS, _ODD_LEAST = 5.0, math.log(2.0)
 _CONTRADICTION = 1.25
 _LEAST_COVERAGE = 0.5
 _MOST_FOREIGN = 0.01  # a row or two that somebody copied spoil no table; they are listed
+MOST_CARRIED_PERCENT = 30.0
+"""Error of a transfer, on networks left out, above which it was made of other figures than those of that device."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,9 @@ def check_table(
         holdout = holdout_error(table, space, num_classes)
         if holdout is not None and holdout.mape_percent > worst_mape_percent:
             problems.append(f"hold-out networks are mispredicted by {holdout.mape_percent:.1f} % on average")
+    carried = header_figure(table.header.transfer, "error_percent", 0.0)
+    if carried > MOST_CARRIED_PERCENT:
+        problems.append(f"was carried over by networks that it mispredicts by {carried:.0f} % on average")
     foreign = contaminated(table, known)
     if len(foreign) > _MOST_FOREIGN * len(table.blocks):
         problems.append(f"{len(foreign)} entries seem to be another table's; the first: {foreign[0].describe()}")

@@ -16,6 +16,7 @@ import numpy as np
 from nas_edge.errors import ConfigError, FormatError, NasEdgeError, TableError, UnknownNameError
 from nas_edge.files import read_json, read_text, write_yaml
 from nas_edge.latency import LatencyTable, NetworkEntry, Role, TableHeader, read_table, table_directory, write_table
+from nas_edge.latency.check import MOST_CARRIED_PERCENT
 from nas_edge.latency.lowering import network_blocks, summed
 from nas_edge.latency.nearest import Wanted
 from nas_edge.latency.pricing import Pricer
@@ -99,6 +100,10 @@ def transfer_command(request: TransferRequest) -> TableReport:
     lines = [f"table      {directory}", f"from       {described}"]
     if "error_percent" in found:
         lines.append(f"error      {found['error_percent']:.1f} % on networks left out one at a time")
+    if found.get("error_percent", 0.0) > MOST_CARRIED_PERCENT:
+        lines.append(
+            "WARNING    so far off helps nobody: are the times in the order of the rows, and all of this device?"
+        )
     if skipped:
         lines.append(f"skipped    {skipped} rows without milliseconds")
     if target is None:

@@ -14,8 +14,10 @@ from nas_edge.latency import read_table
 from nas_edge.latency.networks import read_onnx
 from nas_edge.pipeline.tables.planning import plan_command
 from nas_edge.pipeline.tables.predicting import predict_command
+from nas_edge.pipeline.tables.showing import check_command
 from nas_edge.pipeline.tables.transferring import TransferRequest, transfer_command
 from nas_edge.pipeline.targets import load_target
+from tests.stand import MS_PER_BYTE
 
 
 def plan(stand: Path, count: int = 6) -> Path:
@@ -29,6 +31,10 @@ def fill(path: Path, factor: float = 2.0) -> None:
     for row in rows:
         blocks = read_onnx(path.parent / row["file"]).blocks
         row["ms"] = f"{factor * (0.01 * len(blocks) + sum(b.macs for b in blocks) / 1e6):.5f}"
+    written(path, rows)
+
+
+def written(path: Path, rows: list[dict[str, str]]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -116,6 +122,26 @@ def test_one_figure_in_another_unit_is_found(stand: Path) -> None:
         csv.writer(file).writerows(rows)
     with pytest.raises(TableError, match=r"network-03.*another unit"):
         transfer_command(request(path))
+
+
+def test_times_that_stand_beside_the_wrong_networks_are_noticed(stand: Path) -> None:
+    path = plan(stand, 8)
+    rows = list(csv.DictReader(path.open()))
+    for row in rows:  # a device like the one that the transfer starts from, half as fast
+        blocks = read_onnx(path.parent / row["file"]).blocks
+        row["ms"] = f"{2 * sum(MS_PER_BYTE * max(b.weight_bytes, 100) for b in blocks):.5f}"
+    written(path, rows)
+    assert not any("WARNING" in line for line in transfer_command(request(path)).lines())
+    for row, ms in zip(rows, [row["ms"] for row in reversed(rows)], strict=True):
+        row["ms"] = ms
+    written(path, rows)
+    report = transfer_command(request(path, overwrite=True))
+    assert any(
+        line.startswith("WARNING") and "are the times in the order of the rows" in line for line in report.lines()
+    )
+    checked = check_command(report.to_json()["table"], None, None, None)
+    assert checked.exit_code == 1
+    assert any("was carried over by networks that it mispredicts" in line for line in checked.lines())
 
 
 def test_unknown_sources_and_names_are_told(stand: Path) -> None:
