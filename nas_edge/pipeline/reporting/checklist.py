@@ -30,6 +30,7 @@ SECTIONS = {
 _ABLATIONS = {
     "evolution": ("polish_every=0", "niches=1", "crossover=0"),
     "islands": ("islands=1", "averaged=0", "crossed=0"),
+    "least": ("courses=1", "looks=1", "jitter=0"),
     "lagrangian": ("generations=1", "most_noise=0.003"),
 }
 

@@ -149,7 +149,8 @@ def search_table(request: SearchRequest, progress: Progress = silent) -> Tabular
         interrupted=result.interrupted,
     )
     with writing(path) as directory:
-        asked = {"seed": request.seed, "request": {**request.to_json(), "out": None}}
+        trace = [[n, value] for n, value in result.trace]
+        asked = {"trace": trace, "seed": request.seed, "request": {**request.to_json(), "out": None}}
         write_json(directory / RESULT, {"format": FORMAT, "kind": "table", **report.to_json(), **asked})
         write_manifest(directory, {"search": request.seed}, {"space": source}, time.monotonic() - begun)
     return report

@@ -138,6 +138,8 @@ def test_a_run_of_a_table_has_its_regret(tmp_path, monkeypatch):
     assert found["1a"][0] == "does not apply"
     assert found["2h"][0] == "yes"
     assert "its optimum known" in found["2h"][1]
+    assert "the trace (evaluations, best so far) is in result.json" in found["2e"][1]
+    assert json.loads((run / "result.json").read_text())["trace"][-1][1] == pytest.approx(float(figures["accuracy"]))
     command = re.search("`(nas-edge compare [^`]*)`", found["2c"][1])[1]
     run_line(f"{command} --seeds 1 --no-plot")
 
