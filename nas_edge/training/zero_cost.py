@@ -2,8 +2,9 @@
 
 One mini-batch, no training. They cost tens of milliseconds to a second a network: enough for a few hundred networks,
 not for the tens of thousands that a trained predictor prices. How they rank networks against measured accuracies is
-printed by `tests/benchmarks/test_zero_cost.py`, beside MACs, which a proxy should beat to be of use: on the embedded
-bundle only NASWOT does, by little.
+printed by `tests/benchmarks/test_zero_cost.py` for every embedded bundle, beside MACs, which a proxy should beat to be
+of use. Only NASWOT does, on one of three and by little; on the others all stay below MACs. They are for spaces of which
+nothing is trained yet.
 
 All take an extracted or a fresh network, leave it as it is, and give more for what promises more.
 """
