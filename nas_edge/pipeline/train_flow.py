@@ -21,7 +21,7 @@ from nas_edge.pipeline.networks import (
     bundle_preprocess,
     subnet_of_run,
 )
-from nas_edge.pipeline.running.directory import load_run
+from nas_edge.pipeline.running.directory import held, load_run
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Precision, SearchSpace
 from nas_edge.spreading import Spread
@@ -136,6 +136,7 @@ def train_flow(
     import torch
 
     from nas_edge.data import Preprocess, load_dataset
+    from nas_edge.pipeline.fitting import fitting_batch
     from nas_edge.pipeline.measuring import PLAN, plan_measuring
     from nas_edge.pipeline.starting import find_start
     from nas_edge.pipeline.teaching import find_teacher
@@ -157,25 +158,28 @@ def train_flow(
     if (out / HEADER).exists():
         raise ConfigError(f"{out}: holds a finished bundle; choose another --out, or delete it to train anew")
     dataset = load_dataset(data, seed=seed, progress=progress)
+    if "batch_size" not in given:
+        chosen = fitting_batch(chosen, len(dataset.train))
     if taught:
         taught.check(dataset.classes, preprocess)
     make_directory(out)
     progress(0, 1, dataset.describe())
     work = make_directory(out / "work")
     hold_to_beginning(work, beginning(template, dataset, start, taught), begun=any(work.rglob(CHECKPOINT)))
-    measuring_s = None if time_limit_s is None else time_limit_s * (1 - _TRAINING_SHARE) * _MEASURING_SHARE
-    cores = spread.workers or torch.get_num_threads()
-    plan = plan_measuring(template, dataset, preprocess, subnets, measuring_s, cores, work / PLAN)
-    limit = None
-    if time_limit_s is not None:
-        limit = max(1.0, time_limit_s * _TRAINING_SHARE - (time.monotonic() - begun))
-    progress(0, 1, plan.describe(time_limit_s, limit))
-    asked = taught.network() if taught else None
-    fill, watch_every = start.fill if start else None, max(1, min(_WATCH_EVERY, chosen.epochs // 12))
-    run = SupernetRun(template, dataset, preprocess, chosen, fill, work, watch_every, asked)
-    net, done = train_supernet(run, time_limit_s=limit, progress=progress)
-    budget_s = None if time_limit_s is None else time_limit_s - (time.monotonic() - begun)
-    figures = finish_bundle(net, dataset, preprocess, chosen, out, plan, budget_s, spread, progress)
+    with held(work):
+        measuring_s = None if time_limit_s is None else time_limit_s * (1 - _TRAINING_SHARE) * _MEASURING_SHARE
+        cores = spread.workers or torch.get_num_threads()
+        plan = plan_measuring(template, dataset, preprocess, subnets, measuring_s, cores, work / PLAN)
+        limit = None
+        if time_limit_s is not None:
+            limit = max(1.0, time_limit_s * _TRAINING_SHARE - (time.monotonic() - begun))
+        progress(0, 1, plan.describe(time_limit_s, limit))
+        asked = taught.network() if taught else None
+        fill, watch_every = start.fill if start else None, max(1, min(_WATCH_EVERY, chosen.epochs // 12))
+        run = SupernetRun(template, dataset, preprocess, chosen, fill, work, watch_every, asked)
+        net, done = train_supernet(run, time_limit_s=limit, progress=progress)
+        budget_s = None if time_limit_s is None else time_limit_s - (time.monotonic() - begun)
+        figures = finish_bundle(net, dataset, preprocess, chosen, out, plan, budget_s, spread, progress)
     header = bundle_header(
         name or out.resolve().name, data, dataset, preprocess, chosen, start, done, figures, time.monotonic() - begun
     )

@@ -8,16 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from nas_edge.errors import StorageError, TrainingError
 from nas_edge.progress import Progress, silent
 from nas_edge.training.average import WeightAverage
 from nas_edge.training.checkpoint import Position
+from nas_edge.training.device import out_of_memory, uses_bf16
 from nas_edge.training.growing import mean_work
 from nas_edge.training.history import HISTORY, History
 from nas_edge.training.memory import keep_freed_memory
 from nas_edge.training.pace import Pace
-from nas_edge.training.stepping import CHECKPOINT, Diverged, Run, Setting, uses_bf16
+from nas_edge.training.stepping import CHECKPOINT, Diverged, Run, Setting
 from nas_edge.training.stopping import StopRequest, stop_request
 from nas_edge.units import format_duration
 
@@ -91,6 +93,7 @@ def train(
             net.train()
             sitting.close_epoch(figures)
     net.load_state_dict(run.average.state, strict=False)
+    net.to("cpu")
     at, planned = sitting.at, setting.recipe.epochs * run.steps_per_epoch
     return Trained(at.epoch, at.step, at.seconds, at.step < planned)
 
@@ -125,11 +128,15 @@ class _Sitting:
         """Before the first step: how long it will take, and a checkpoint to come back to."""
         if self.at.step:
             return
-        per_epoch = self.run.estimate_epoch_s()
+        try:
+            per_epoch = self.run.estimate_epoch_s()
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory(error, self.run.setting.recipe, self.run.setting.side) from error
         self.pace = self.new_pace(per_epoch / self.run.steps_per_epoch)
         self.fit()
         epochs = math.ceil(self.horizon.total / self.run.steps_per_epoch)
-        about = f"about {format_duration(per_epoch * epochs)} for {epochs} epochs of {format_duration(per_epoch)}"
+        whole_s = per_epoch * self.horizon.total / self.run.steps_per_epoch  # the last epoch may be cut short
+        about = f"about {format_duration(whole_s)} for {epochs} epochs of {format_duration(per_epoch)}"
         self.tell(about)
         self.save()
         self.run.workers.wait()
@@ -138,11 +145,15 @@ class _Sitting:
         """The rest of the epoch: its mean loss. Raises Diverged; KeyboardInterrupt, with all saved."""
         run, at = self.run, self.at
         recipe, per_epoch = run.setting.recipe, run.steps_per_epoch
-        order = np.random.default_rng([recipe.seed, 1, at.epoch]).permutation(len(run.images))
+        order = np.random.default_rng([recipe.seed, 1, at.epoch]).permutation(len(run.labels))
         while at.step < min(self.horizon.total, (at.epoch + 1) * per_epoch):
             first = (at.step - at.epoch * per_epoch) * recipe.batch_size
             begun, waited_s = time.monotonic(), run.waited_s
-            loss = run.step(at, self.horizon, order[first : first + recipe.batch_size])
+            try:
+                loss = run.step(at, self.horizon, order[first : first + recipe.batch_size])
+                run.expect(order[first + recipe.batch_size : first + 2 * recipe.batch_size])
+            except torch.OutOfMemoryError as error:
+                raise out_of_memory(error, recipe, run.side(self.horizon.progress(at.step))) from error
             seconds, waited_s = time.monotonic() - begun, run.waited_s - waited_s
             work = (run.side(self.horizon.progress(at.step)) / run.setting.side) ** 2
             self.pace.took(seconds, run.teacher_only(at.step, self.horizon), waited_s, work)

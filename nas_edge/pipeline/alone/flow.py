@@ -13,6 +13,7 @@ from nas_edge.errors import ConfigError, FormatError, TrainingError
 from nas_edge.files import make_directory, read_json, write_json, write_yaml
 from nas_edge.pipeline.alone.subject import Subject
 from nas_edge.pipeline.bundle import CALIBRATION, FORMAT, HEADER, SPACE
+from nas_edge.pipeline.fitting import fitting_batch
 from nas_edge.pipeline.networks import FINETUNED, bundle_evaluator
 from nas_edge.pipeline.running.directory import OWN_BUNDLE, RESULT, held, write_manifest, write_result
 from nas_edge.progress import Progress, silent
@@ -105,6 +106,8 @@ def alone_flow(
     work = out / _WORK
     _check_free(out)
     dataset = dataset or subject.dataset(seed, progress)
+    if "batch_size" not in (recipe or {}):
+        chosen = fitting_batch(chosen, len(dataset.train))
     preprocess = subject.preprocess()
     make_directory(work)
     with held(work):
