@@ -11,7 +11,9 @@ from nas_edge.cli.common import DebugOption, JsonOption, SeedOption, emit, parse
 
 EPILOG = """Examples:
 
-nas-edge compare --strategies evolution,random --budgets 4ms,8ms --out compared
+nas-edge compare --strategies auto,evolution,random --budgets 4ms,8ms --out compared
+
+nas-edge compare --strategies nsga2,random --pareto accuracy,latency --out compared
 
 nas-edge compare --space table.csv --strategies evolution:niches=1,aging --budgets 'latency<=5ms' --out compared"""
 
@@ -27,7 +29,7 @@ def _listed(text: str | None) -> tuple[str, ...]:
 
 def compare(
     strategies: Annotated[
-        str, typer.Option(help="Comma between them; options behind a colon: evolution:niches=1:polish_every=0.")
+        str, typer.Option(help="Comma between them; options behind a colon: auto,evolution:niches=1:polish_every=0.")
     ],
     out: Annotated[Path, typer.Option(help="Directory to write; finished runs in it are not repeated.")],
     budgets: Annotated[

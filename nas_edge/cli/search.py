@@ -39,12 +39,20 @@ nas-edge search --target jetson --latency 20ms --energy 300mJ --params 2M --json
 
 nas-edge search --target samsung-note10 --latency 20ms --target local --latency 2ms
 
+nas-edge search --target samsung-note10 --latency 20ms --target local --latency 2ms --per-target
+
 nas-edge search --min-accuracy 92% --target local
 
 nas-edge search --pareto latency,accuracy --fix r=128 --no-verify
 
 nas-edge search --space ofa-mbv3-w1.2 --accuracy-predictor acc_predictor.pth --resolutions 160,192,224
 --target samsung-note10 --latency 20ms
+
+nas-edge search --target local --latency 1ms --precision fp32,int8
+
+nas-edge search --target local --latency 1ms --evaluate 100
+
+nas-edge search --space lite0 --accuracy-predictor zero-cost:naswot --macs 60M --evaluations 300
 
 nas-edge search --space nasbench.csv --limit 'flops<=100M' --strategy aging
 
@@ -109,7 +117,11 @@ def search(
     ] = None,
     strategy: Annotated[
         str,
-        typer.Option(help="How to search, with options: aging:population=50; 'auto' for the best that fits."),
+        typer.Option(
+            help="How to search: 'auto' for the best that fits, or islands, lagrangian, least, evolution, aging, "
+            "local, nsga2, reinforce, ppo, bayesian, differentiable, exact, random, exhaustive; options behind colons: "
+            "aging:population=50."
+        ),
     ] = "auto",
     confidence: Annotated[
         float, typer.Option(help="Unverified: probability that the latency is met, 0.5 to below 1; 0.5 is the point.")

@@ -1,13 +1,21 @@
-"""`nas-edge search --per-target`: what fails for one target does not hide what the others came to."""
+"""`nas-edge search --per-target` (what fails for one target does not hide what the others came to), and its help."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from nas_edge.cli.main import invoke
+from nas_edge.search.strategies.base import _BUILT_IN
+
+
+def test_the_help_names_every_strategy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(["search", "--help"]) == 0
+    assert set(_BUILT_IN) <= set(re.findall(r"\w+", capsys.readouterr().out))
+
 
 TWO = [
     "search", "--target", "board", "--latency", "2ms", "--target", "jetson", "--latency", "0.001ms", "--bundle", "tiny",

@@ -19,7 +19,8 @@ Float = NDArray[np.float64]
 Records = Mapping[RunKey, RunRecord]
 
 SIGNIFICANT = 0.05
-_LOOK_INSIDE = ("exact", "differentiable")  # strategies that learn of the surrogates without evaluating them
+# Strategies that learn of the surrogates without evaluating them.
+_LOOK_INSIDE = ("auto", "exact", "differentiable", "islands", "lagrangian", "least")
 _MARGIN = 0.1  # of the fronts' span, by which the reference point of a hypervolume is worse than the worst
 
 

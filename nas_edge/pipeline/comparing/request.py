@@ -15,6 +15,7 @@ from nas_edge.search.strategies.base import strategy_entry
 from nas_edge.units import parse_bytes, parse_count, parse_energy_mj, parse_latency_ms, parse_share
 
 MAX_SEEDS = 200
+AUTO = "auto"
 _BUDGET = re.compile(r"\s*(?:(?P<metric>[^\s<>=]+)\s*(?P<op><=|>=))?\s*(?P<limit>[^<>=]+?)\s*\Z")
 
 
@@ -87,13 +88,15 @@ class CompareRequest:
 
 
 def parse_strategy(text: str) -> tuple[str, dict[str, Any]]:
-    """ "evolution:polish_every=0:niches=1" -> ("evolution", {"polish_every": 0, "niches": 1}).
+    """ "evolution:polish_every=0:niches=1" -> ("evolution", {"polish_every": 0, "niches": 1}); "auto" is what fits.
 
     Raises:
         UnknownNameError: the strategy or an option. ConfigError: a value that is not of the option's kind.
 
     """
     name, *settings = text.split(":")
+    if text == AUTO:
+        return AUTO, {}
     entry = strategy_entry(name)
     kinds = {field.name: type(getattr(entry.options(), field.name)) for field in fields(entry.options)}
     options: dict[str, Any] = {}

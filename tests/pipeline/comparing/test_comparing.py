@@ -321,6 +321,15 @@ def test_strategies_that_look_inside_the_surrogates_are_called_so(stand):
     assert not any("looking inside" in note for note in others.analysis.notes)
 
 
+def test_the_default_is_compared_as_auto(request_):
+    request = replace(request_, strategies=("auto",), seeds=1, evaluations=100)
+    auto, _ = compare_flow(request).analysis.rows[:2]
+    assert auto.strategy == "auto"
+    assert auto.spread.median is not None
+    with pytest.raises(UnknownNameError, match="unknown strategy 'auto'"):
+        parse_strategy("auto:population=3")
+
+
 def test_differences_below_the_predictors_error_are_called_so(request_, monkeypatch):
     known = comparing.problem_of
     monkeypatch.setattr(comparing, "problem_of", lambda r: replace(known(r), noise=NoiseFloor(0.5, 0.2)))
