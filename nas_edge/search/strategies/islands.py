@@ -76,10 +76,10 @@ class IslandOptions:
     crowd: int = 60
     survivors: int = 4
     first_halving: int = 3
-    halve_every: int = 3
+    halve_every: int = 2
     kept: float = 0.8
     last: int = 4
-    generations: int = 23
+    generations: int = 18
     crossed: float = 0.3
     moved: float = 0.05
     deepened: float = 0.1
