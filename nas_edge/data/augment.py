@@ -86,7 +86,9 @@ class Augmentation:
         batch = tensor.permute(0, 3, 1, 2).float()
         work_side = side if max(batch.shape[2:]) <= 1.5 * side else max(batch.shape[2:])
         grid = functional.affine_grid(
-            self._transforms(len(batch), generator), [len(batch), 3, work_side, work_side], align_corners=False
+            self._transforms(len(batch), generator).to(batch.device),
+            [len(batch), 3, work_side, work_side],
+            align_corners=False,
         )
         batch = functional.grid_sample(batch, grid, padding_mode="reflection", align_corners=False)
         if work_side != side:
@@ -117,7 +119,7 @@ class Augmentation:
         """Brightness, contrast, saturation of a batch in 0..255."""
 
         def factor(amount: float) -> torch.Tensor:
-            return _uniform(len(batch), 1 - amount, 1 + amount, generator)[:, None, None, None]
+            return _uniform(len(batch), 1 - amount, 1 + amount, generator)[:, None, None, None].to(batch.device)
 
         if self.brightness:
             batch = batch * factor(self.brightness)
@@ -142,15 +144,15 @@ class Augmentation:
             centre = _uniform(count, 0, side, generator)[:, None]
             inside.append((places - centre).abs() < self.cutout * side / 2)
         square = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-        return batch.masked_fill(square, 127.5)
+        return batch.masked_fill(square.to(batch.device), 127.5)
 
 
 def scale(batch: torch.Tensor, preprocess: Preprocess) -> torch.Tensor:
     """A batch, float [n, 3, s, s] in 0..255 -> (x - mean) / std, in channels_last memory."""
     import torch
 
-    mean = torch.tensor(preprocess.mean, dtype=torch.float32)[:, None, None]
-    std = torch.tensor(preprocess.std, dtype=torch.float32)[:, None, None]
+    mean = torch.tensor(preprocess.mean, dtype=torch.float32, device=batch.device)[:, None, None]
+    std = torch.tensor(preprocess.std, dtype=torch.float32, device=batch.device)[:, None, None]
     return ((batch - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
@@ -182,7 +184,7 @@ def mixup(
         return batch, targets
     seed = int(torch.randint(2**62, (1,), generator=generator))
     weight = float(np.random.default_rng(seed).beta(alpha, alpha))
-    other = torch.randperm(len(batch), generator=generator)
+    other = torch.randperm(len(batch), generator=generator).to(batch.device)
     return torch.lerp(batch[other], batch, weight), torch.lerp(targets[other], targets, weight)
 
 
@@ -207,7 +209,7 @@ def cutmix(
         return batch, targets
     seed = int(torch.randint(2**62, (1,), generator=generator))
     rng = np.random.default_rng(seed)
-    other = torch.randperm(len(batch), generator=generator)
+    other = torch.randperm(len(batch), generator=generator).to(batch.device)
     height, width = batch.shape[2:]
     edge = math.sqrt(1 - float(rng.beta(alpha, alpha)))
     spans = []

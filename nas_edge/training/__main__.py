@@ -56,8 +56,8 @@ def _train(options: argparse.Namespace) -> None:
     from nas_edge.pipeline.starting import find_start
     from nas_edge.pipeline.teaching import find_teacher
     from nas_edge.spaces import SearchSpace
+    from nas_edge.training.device import uses_bf16
     from nas_edge.training.recipe import Recipe
-    from nas_edge.training.stepping import uses_bf16
     from nas_edge.training.supernet_run import SupernetRun, train_supernet
     from nas_edge.training.workers import joined_workers
 

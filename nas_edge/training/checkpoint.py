@@ -57,6 +57,7 @@ def save_checkpoint(
     optimiser: torch.optim.Optimizer,
     position: Position,
     recipe: dict[str, Any],
+    scaler: torch.amp.GradScaler,
 ) -> None:
     """Write a checkpoint whole. Raises StorageError, ConfigError: full disk or unwritable; the old one stays."""
     tensors: dict[str, Tensor] = {f"net.{name}": t.contiguous() for name, t in net.state_dict().items()}
@@ -68,6 +69,7 @@ def save_checkpoint(
         "position": json.dumps(vars(position)),
         "recipe": json.dumps(recipe),
         "updates": str(average.updates),
+        "scaler": json.dumps(scaler.state_dict()),
     }
     write_atomic(path, lambda temporary: save_file(tensors, str(temporary), metadata))
 
@@ -78,6 +80,7 @@ def load_checkpoint(
     average: WeightAverage,
     optimiser: torch.optim.Optimizer,
     recipe: dict[str, Any],
+    scaler: torch.amp.GradScaler,
 ) -> Position:
     """Restore a run in place.
 
@@ -107,6 +110,8 @@ def load_checkpoint(
     for name, tensor in average.state.items():
         tensor.copy_(parts["average"][name])
     average.updates = int(metadata["updates"])
+    if scale := json.loads(metadata.get("scaler", "{}")):  # empty but in float16
+        scaler.load_state_dict(scale)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in parts["optimiser"].items():

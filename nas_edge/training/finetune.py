@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from nas_edge.data import Dataset, Preprocess
 from nas_edge.data.calibration import choose_calibration
 from nas_edge.progress import Progress, silent
@@ -71,7 +73,7 @@ def finetune_for_int8(
     gentle = replace(recipe, learning_rate=recipe.learning_rate * _INT8_RATE, weight_decay=0.0, bf16=False)
     net = FakeQuantised(subnet, ranges, form)
     objective = Single(net, net.resolution, gentle, bf16=False)
-    setting = Setting(net, objective, dataset, preprocess, net.resolution, gentle, out)
+    setting = Setting(net, objective, dataset, preprocess, net.resolution, gentle, out, torch.device("cpu"))
     done = train(setting, time_limit_s=time_limit_s, progress=progress)
     unfold(subnet, net.weights())
     return subnet.eval(), done

@@ -93,7 +93,7 @@ def train(
             net.train()
             sitting.close_epoch(figures)
     net.load_state_dict(run.average.state, strict=False)
-    net.to("cpu")
+    run.close()
     at, planned = sitting.at, setting.recipe.epochs * run.steps_per_epoch
     return Trained(at.epoch, at.step, at.seconds, at.step < planned)
 
@@ -150,8 +150,8 @@ class _Sitting:
             first = (at.step - at.epoch * per_epoch) * recipe.batch_size
             begun, waited_s = time.monotonic(), run.waited_s
             try:
-                loss = run.step(at, self.horizon, order[first : first + recipe.batch_size])
                 run.expect(order[first + recipe.batch_size : first + 2 * recipe.batch_size])
+                loss = run.step(at, self.horizon, order[first : first + recipe.batch_size])
             except torch.OutOfMemoryError as error:
                 raise out_of_memory(error, recipe, run.side(self.horizon.progress(at.step))) from error
             seconds, waited_s = time.monotonic() - begun, run.waited_s - waited_s

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas_edge.spaces import Population
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.batches import resize_batch
+from nas_edge.training.device import autocast
 from nas_edge.training.divergence import adaptive_alpha_loss
 from nas_edge.training.recipe import Distillation, Recipe
 from nas_edge.training.teacher import Teacher
@@ -59,7 +60,7 @@ class Sandwich:
         side = min(self.net.template.resolutions[int(arch[self.column]) - 1], images.shape[-1])
         x = resize_batch(images, side)
         drop, dropout = (self.recipe.drop_connect, self.recipe.dropout) if largest else (0.0, 0.0)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+        with autocast(images, self.recipe, self.bf16):
             logits: Tensor = self.net(x, arch, drop, dropout)
         return logits.float()
 
@@ -87,7 +88,7 @@ class Single:
 
     def backward(self, images: Tensor, targets: Tensor, teacher_only: bool, rng: np.random.Generator) -> float:
         """See `Objective`; `teacher_only` and `rng` change nothing."""
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+        with autocast(images, self.recipe, self.bf16):
             logits = self.net(resize_batch(images, min(self.side, images.shape[-1])))
         loss = soft_cross_entropy(logits, targets, self.recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -51,7 +51,8 @@ class Recipe:
         phases: of progressive shrinking (Cai et al. 2020); () for the sandwich rule.
         ema: decay of the averaged weights that are kept in the end (Polyak and Juditsky 1992; see `training.average`).
         clip_norm: greatest Euclidean norm of the whole gradient (Pascanu et al. 2013), 0 for none.
-        bf16: compute in bfloat16 where autocast allows; None: where it pays (see `loop.uses_bf16`).
+        bf16: compute in bfloat16 where autocast allows; None: where it pays (see `training.device`).
+        fp16: in float16 instead, for GPUs that lack bfloat16; gradients are scaled.
         augmentation: of the training images.
         storage_scale: training images are kept at this multiple of the largest resolution before cropping.
         teacher_weight: share of a teacher's answers in what the largest learns from, where a teacher is given.
@@ -79,6 +80,7 @@ class Recipe:
     ema: float = 0.99
     clip_norm: float = 0.0
     bf16: bool | None = None
+    fp16: bool = False
     augmentation: Augmentation = field(default_factory=Augmentation)
     storage_scale: float = 1.125
     teacher_weight: float = 0.7
@@ -103,6 +105,8 @@ class Recipe:
         for name in ("warmup_epochs", "weight_decay", "mixup", "cutmix", "clip_norm", "storage_scale"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"recipe: {name} must be 0 or more, not {getattr(self, name)}")
+        if self.fp16 and self.bf16:
+            raise ConfigError("recipe: one of bf16 and fp16, not both")
         if self.freeze_epochs < 0:
             raise ConfigError(f"recipe: freeze_epochs must be 0 or more, not {self.freeze_epochs}")
         if len({phase.name for phase in self.phases}) != len(self.phases):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.batches import resize_batch
+from nas_edge.training.device import autocast
 from nas_edge.training.losses import distillation, soft_cross_entropy
 from nas_edge.training.phases import Phase, space_of
 from nas_edge.training.recipe import Recipe
@@ -37,7 +37,7 @@ class Shrinking:
         drop, dropout = (regular.drop_connect, regular.dropout) if regular else (0.0, 0.0)
         total = 0.0
         for arch in archs:
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            with autocast(images, self.recipe, self.bf16):
                 logits = self.net(batch, arch, drop, dropout).float()
             loss = soft_cross_entropy(logits, targets, self.recipe.label_smoothing)
             if soft is not None:

@@ -19,12 +19,16 @@ from nas_edge.errors import TrainingError
 from nas_edge.supernet.synced_norm import synchronise_norms
 from nas_edge.training.average import WeightAverage
 from nas_edge.training.checkpoint import Position, load_checkpoint, save_checkpoint
+from nas_edge.training.device import gradient_scaler, present_device, scale_gradients, uses_bf16
 from nas_edge.training.exchange import quickest_gather
+from nas_edge.training.feeding import Feed
 from nas_edge.training.growing import growing_side
 from nas_edge.training.losses import Objective
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.schedule import FirstEpochs, Horizon, learning_rate
 from nas_edge.training.workers import Workers
+
+__all__ = ["CHECKPOINT", "Diverged", "Run", "Setting", "uses_bf16"]
 
 CHECKPOINT = "checkpoint.safetensors"
 _TIMED_STEPS = 2  # measured before the start, for the estimate
@@ -43,6 +47,7 @@ class Setting:
         side: resolution of the batches that the objective gets, in pixels.
         recipe: everything else.
         out: directory of checkpoint and history.
+        device: where to compute, None for a GPU where there is one.
     """
 
     net: nn.Module
@@ -52,15 +57,7 @@ class Setting:
     side: int
     recipe: Recipe
     out: Path
-
-
-def uses_bf16(recipe: Recipe) -> bool:
-    """Whether to compute in bfloat16: as the recipe says, else not, for it does not pay.
-
-    This version trains on CPUs. Even on those with instructions for it, depthwise convolutions make a step of these
-    networks slower in bfloat16 than in float32 (`tests/benchmarks/test_training_step.py` prints both).
-    """
-    return bool(recipe.bf16)
+    device: torch.device | None = None
 
 
 class Diverged(Exception):
@@ -74,13 +71,15 @@ class Run:
     """State of one run: data in memory, optimiser, average.
 
     Attributes:
+        device: where it computes.
         waited_s: seconds that this process has spent on making batches.
     """
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         recipe, net = setting.recipe, setting.net
-        net.train()
+        self.device = setting.device or present_device()
+        net.to(self.device).train()
         self.workers = Workers.present()
         if recipe.batch_size % (self.workers.count * recipe.accumulate):
             raise TrainingError(
@@ -91,9 +90,9 @@ class Run:
             synchronise_norms(net, quickest_gather(self.workers.rank, self.workers.count))
         split = setting.dataset.train
         storage = round(setting.side * recipe.storage_scale)
-        self.images = split.images(setting.preprocess, storage)
-        self.labels = torch.from_numpy(np.array(split.labels))
-        self.steps_per_epoch = len(self.images) // recipe.batch_size
+        self.feed = Feed(split.images(setting.preprocess, storage), self.device)
+        self.labels = torch.from_numpy(np.array(split.labels)).to(self.device)
+        self.steps_per_epoch = len(self.labels) // recipe.batch_size
         self.parameters = [p for p in net.parameters() if p.requires_grad]
         self.frozen = [p for n, p in net.named_parameters() if not n.startswith("classifier.")]
         # Kernel matrices start as identities and norms as ones: decay would pull both away from that.
@@ -103,6 +102,8 @@ class Run:
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": free, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)  # one pass over the memory
         self.average = WeightAverage(net, recipe.ema)
+        self.scaler = gradient_scaler(recipe, self.device)
+        self.scaling = scale_gradients(net, self.scaler.scale) if recipe.fp16 else None
         self.waited_s = 0.0
 
     def resume(self) -> Position:
@@ -111,14 +112,15 @@ class Run:
         if not path.exists():
             return Position(0, 0, self.setting.recipe.epochs * self.steps_per_epoch, 0, 0.0, 0.0)
         recipe = self.setting.recipe.to_dict()
-        return load_checkpoint(path, self.setting.net, self.average, self.optimiser, recipe)
+        return load_checkpoint(path, self.setting.net, self.average, self.optimiser, recipe, self.scaler)
 
     def save(self, position: Position) -> None:
         """Write the checkpoint, once for all processes. Raises StorageError, ConfigError."""
         if not self.workers.speaks:
             return
         path = self.setting.out / CHECKPOINT
-        save_checkpoint(path, self.setting.net, self.average, self.optimiser, position, self.setting.recipe.to_dict())
+        recipe = self.setting.recipe.to_dict()
+        save_checkpoint(path, self.setting.net, self.average, self.optimiser, position, recipe, self.scaler)
 
     def estimate_epoch_s(self) -> float:
         """Seconds an epoch will take, from a few steps on a copy of the state that is put back."""
@@ -126,13 +128,31 @@ class Run:
         kept = {name: tensor.clone() for name, tensor in net.state_dict().items()}
         indices = np.arange(self.setting.recipe.batch_size)
         self.backward(0, 0, indices, False, self.setting.side)  # first use compiles kernels
+        self.settle()
         start = time.monotonic()
         for i in range(_TIMED_STEPS):
             self.backward(i, 0, indices, False, self.setting.side)
+        self.settle()
         seconds = (time.monotonic() - start) / _TIMED_STEPS * self.steps_per_epoch
         net.load_state_dict(kept)
         self.optimiser.zero_grad()
         return seconds
+
+    def settle(self) -> None:
+        """Wait until a GPU has done what it was told."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def expect(self, indices: NDArray[np.int64]) -> None:
+        """Begin to fetch the images of the next step's batch, where they are fetched."""
+        self.feed.expect(self.workers.part(indices))
+
+    def close(self) -> None:
+        """Leave the network as it came, on the CPU."""
+        self.feed.close()
+        if self.scaling is not None:
+            self.scaling.remove()
+        self.setting.net.to("cpu")
 
     def first(self, epochs: float) -> FirstEpochs:
         """The first epochs of the run."""
@@ -164,8 +184,10 @@ class Run:
             for parameter in self.frozen:
                 parameter.grad = None  # the optimiser passes it over
         if recipe.clip_norm:
+            self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)  # passed over where gradients overflowed
+        self.scaler.update()
         self.optimiser.zero_grad()
         self.average.update(self.setting.net)
         return loss
@@ -177,8 +199,15 @@ class Run:
         torch.manual_seed(seed)  # dropout and drop-connect
         generator = torch.Generator().manual_seed(seed)
         draws = [recipe.seed, 2, step, *([attempt] if attempt else [])]  # of architectures: the same in every process
-        parts = np.array_split(self.workers.part(indices), recipe.accumulate)
-        losses = [self._part(part, teacher_only, np.random.default_rng(draws), generator, side) for part in parts]
+        share = self.workers.part(indices)
+        begun = time.monotonic()
+        pictures = self.feed.take(share)
+        self.waited_s += time.monotonic() - begun
+        losses = []
+        for places in np.array_split(np.arange(len(share)), recipe.accumulate):
+            labels = self.labels[torch.from_numpy(share[places]).to(self.device)]
+            part = pictures[int(places[0]) : int(places[-1]) + 1]
+            losses.append(self._part(part, labels, teacher_only, np.random.default_rng(draws), generator, side))
         if recipe.accumulate > 1:
             for parameter in self.parameters:
                 if parameter.grad is not None:
@@ -187,7 +216,8 @@ class Run:
 
     def _part(
         self,
-        indices: NDArray[np.int64],
+        pictures: NDArray[np.uint8] | Tensor,
+        labels: Tensor,
         teacher_only: bool,
         rng: np.random.Generator,
         generator: torch.Generator,
@@ -195,8 +225,8 @@ class Run:
     ) -> float:
         recipe, setting = self.setting.recipe, self.setting
         begun = time.monotonic()
-        images = recipe.augmentation.apply(self.images[indices], side, setting.preprocess, generator)
-        targets = F.one_hot(self.labels[torch.from_numpy(indices)], len(setting.dataset.classes)).float()
+        images = recipe.augmentation.apply(pictures, side, setting.preprocess, generator)
+        targets = F.one_hot(labels, len(setting.dataset.classes)).float()
         images, targets = _blended(images, targets, recipe, rng, generator)
         self.waited_s += time.monotonic() - begun
         return setting.objective.backward(images, targets, teacher_only, rng)

@@ -18,6 +18,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import nn
 
+from nas_edge.training.device import present_device
+
 
 @dataclass(frozen=True)
 class Workers:
@@ -86,7 +88,10 @@ def joined_workers() -> Iterator[Workers]:
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Workers()
         return
-    dist.init_process_group("gloo")
+    device = present_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield Workers.present()
     finally:
