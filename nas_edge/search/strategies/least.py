@@ -233,10 +233,8 @@ class Least:
         """A budget about where it should be, up to the least cost known; just there as long as that is far away."""
         if self._courses == 1 and self._generation < UNSURE:
             return self._budget
-        jitter = self._options.jitter
-        low, high = self._budget * (1 - jitter), self._budget * (1 + jitter)
-        if self._least < self._budget * (1 + NEAR):
-            high = self._least
+        # What promises most may be just off the floor: what is on it then costs more, but less than the least known.
+        low, high = self._budget * (1 - self._options.jitter), min(self._least, self._budget * (1 + NEAR))
         return float(self._rng.uniform(min(low, high), high))
 
     def _next(self) -> _IslandCourse | _PriceCourse | None:
