@@ -3,21 +3,17 @@
 Wanted is a surrogate with a derivative, and limits on (rising functions of) sums over blocks. Then the best network of
 the surrogate's linear model around a parent, within all limits, is a small knapsack (see `knapsack`): as in sequential
 linear programming (Griffith and Stewart, 1961), whose steps are held near the parent by a bonus for what it has, like a
-trust region. Here each child solves one of its own: the mean of its parent's model and its island's, which tells more
-of what lies some blocks away than a slope at one point, with random noise on the values (perturb and maximise,
-Papandreou and Yuille, 2011), and a random bonus for what a parent has or a mixture of two.
+trust region. Here each child solves one of its own: with random noise on the values (perturb and maximise, Papandreou
+and Yuille, 2011), a random bonus, the mean of two survivors' models, or a mixture of two parents to stay near.
 
 A network's surrogate has many peaks. Many small populations (islands) start apart, the better half goes on every few
-generations (successive halving; Jamieson and Talwalkar, 2016), and the last few share all children. Widths and
-resolutions are given up more slowly, by the best island of each, and share alike what islands are left: the one that
-leads early is often not the one that wins. It ends there, or begins anew for as long as `rounds` says. It searches a
-trained supernet through a surrogate; it trains nothing.
+generations (successive halving; Jamieson and Talwalkar, 2016), and the last few share all children. It ends there, or
+begins anew for as long as `rounds` says. It searches a trained supernet through a surrogate; it trains nothing.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +27,6 @@ from nas_edge.search.separable import Slots
 from nas_edge.search.strategies.base import register_strategy
 from nas_edge.search.strategies.blockwise import Blockwise, log_uniform
 from nas_edge.search.strategies.knapsack import CHUNK
-from nas_edge.search.strategies.survivors import Survivors
 from nas_edge.search.strategies.visited import Visited
 from nas_edge.spaces import Population
 
@@ -58,10 +53,10 @@ class IslandOptions:
         survivors: of each island.
         first_halving: generations before the worse half of the islands is given up.
         halve_every: generations between two halvings.
-        kept: share of the widths and resolutions that go on after each halving, at least one.
         last: islands that are left in the end.
         generations: of a round.
         crossed: share of children that stay near a mixture of two parents.
+        averaged: share whose model is the mean of two survivors'.
         moved: share whose width and resolution are drawn anew.
         deepened: share that has one stage's depth drawn anew.
         least_noise, most_noise: of the model's values, in standard deviations of them.
@@ -77,10 +72,10 @@ class IslandOptions:
     survivors: int = 4
     first_halving: int = 3
     halve_every: int = 2
-    kept: float = 0.8
     last: int = 4
     generations: int = 18
     crossed: float = 0.3
+    averaged: float = 0.6
     moved: float = 0.05
     deepened: float = 0.1
     least_noise: float = 0.05
@@ -97,13 +92,59 @@ class IslandOptions:
         for name in names:
             if getattr(self, name) < 1:
                 raise QuantityError(f"option {name} must be at least 1, not {getattr(self, name)}")
-        for name in ("kept", "crossed", "moved", "deepened"):
+        for name in ("crossed", "averaged", "moved", "deepened"):
             if not 0 <= getattr(self, name) <= 1:
                 raise QuantityError(f"option {name} must be in 0 to 1, not {getattr(self, name)}")
         if not 0 < self.least_noise <= self.most_noise or not 0 < self.least_hold <= self.most_hold:
             raise QuantityError("options must keep 0 < least_noise <= most_noise and 0 < least_hold <= most_hold")
         if self.rounds < 0:
             raise QuantityError(f"option rounds must be at least 0, not {self.rounds}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Survivors:
+    """Island after island, each from best to worst.
+
+    Attributes:
+        rows: int8 [n, genes].
+        gain, violation: float64 [n]; -inf and inf where a row is but a start that was not evaluated.
+        island: [n], ascending.
+        outer: [n], which width and resolution.
+        has: [slots, n], the option at each place; -1 where it is empty.
+        models: float32 [options, slots, n], what each option brings by the linear model around the row.
+        spread: float32 [n], standard deviation of that.
+
+    """
+
+    rows: Population
+    gain: Float
+    violation: Float
+    island: Index
+    outer: Index
+    has: Index
+    models: Float32
+    spread: Float32
+
+    def islands(self) -> tuple[Index, Index]:
+        """Start and size of each island."""
+        _, start, size = np.unique(self.island, return_index=True, return_counts=True)
+        return start, size
+
+    def take(self, chosen: Index) -> _Survivors:
+        """Some of them."""
+        return _Survivors(
+            self.rows[chosen], self.gain[chosen], self.violation[chosen], self.island[chosen], self.outer[chosen],
+            self.has[:, chosen], np.take(self.models, chosen, axis=2), self.spread[chosen],
+        )  # fmt: skip
+
+    def and_then(self, others: _Survivors) -> _Survivors:
+        """These and others behind them."""
+        return _Survivors(
+            *(
+                np.concatenate([getattr(self, name), getattr(others, name)], axis=0 if name == "rows" else -1)
+                for name in (field.name for field in fields(self))
+            )
+        )
 
 
 def suits_islands(problem: Problem) -> bool:
@@ -180,8 +221,8 @@ class Islands:
         # Strangers make an island of their own, behind all others.
         island = self._island if mine else np.full(len(population), self._islands, np.intp)
         since = self._generation - 1 - self._options.first_halving
-        halving = since // self._options.halve_every + 1 if mine and since % self._options.halve_every == 0 else 0
-        self._survive(population, objectives[:, 0], violation, island, max(halving, 0))
+        halve = mine and since >= 0 and since % self._options.halve_every == 0
+        self._survive(population, objectives[:, 0], violation, island, halve=halve)
 
     def _begin(self) -> None:
         """Islands of random architectures at every width and resolution in turn, and one of the best so far."""
@@ -196,8 +237,8 @@ class Islands:
         starts = self._modelled(rows, np.full(count, -np.inf), np.full(count, np.inf), island)
         self._survivors = starts.and_then(replace(best, island=np.full(len(best.rows), self._islands)))
 
-    def _survive(self, rows: Population, gain: Float, violation: Float, island: Index, halving: int) -> None:
-        """Add these to the survivors and keep the best of each island, at the n-th halving of half of them."""
+    def _survive(self, rows: Population, gain: Float, violation: Float, island: Index, *, halve: bool) -> None:
+        """Add these to the survivors and keep the best of each island; to `halve`, of the better half of them."""
         old = self._survivors
         gains, violations = np.append(old.gain, gain), np.append(old.violation, violation)
         islands = np.append(old.island, island)
@@ -207,10 +248,8 @@ class Islands:
         _, start, size = np.unique(islands[best], return_index=True, return_counts=True)
         place = np.arange(len(best)) - np.repeat(start, size)
         kept = place < self._options.survivors
-        if halving:
-            leaders = best[start]
-            outer = np.append(old.outer, self._slots.outer_of(rows))[leaders]
-            kept &= np.repeat(self._better_half(gains[leaders], violations[leaders], outer, halving), size)
+        if halve:
+            kept &= np.repeat(self._better_half(gains[best[start]], violations[best[start]]), size)
         best = best[kept]
         known = best < len(old.rows)
         new = best[~known] - len(old.rows)
@@ -218,29 +257,13 @@ class Islands:
         # Back from "known, then new" to island after island.
         self._survivors = joined.take(np.argsort(np.append(np.flatnonzero(known), np.flatnonzero(~known))))
 
-    def _better_half(self, gain: Float, violation: Float, outer: Index, halving: int) -> NDArray[np.bool_]:
-        """Which islands go on, bool [islands]: the best at each of the best widths and resolutions, as many of each.
-
-        Args:
-            gain: float64 [islands], of the best of each.
-            violation: float64 [islands], of the same.
-            outer: [islands], width and resolution of the same.
-            halving: how many there were, this one included.
-
-        """
-        count = max(self._options.last, len(gain) // 2)
-        ranked = order(gain, violation)
-        _, first = np.unique(outer[ranked], return_index=True)
-        going_on = max(1, math.ceil(len(self._slots.outer) * self._options.kept**halving))
-        by_best = outer[ranked][np.sort(first)][:going_on]
+    def _better_half(self, gain: Float, violation: Float) -> NDArray[np.bool_]:
+        """Which islands go on, by the best of each: bool [islands]."""
         kept = np.zeros(len(gain), bool)
-        for each in by_best:
-            kept[ranked[outer[ranked] == each][: count // len(by_best)]] = True
-        # What does not come out even goes to the best of the others.
-        kept[ranked[~kept[ranked]][: count - int(kept.sum())]] = True
+        kept[order(gain, violation)[: max(self._options.last, len(gain) // 2)]] = True
         return kept
 
-    def _modelled(self, rows: Population, gain: Float, violation: Float, island: Index) -> Survivors:
+    def _modelled(self, rows: Population, gain: Float, violation: Float, island: Index) -> _Survivors:
         """Architectures with the linear models around them."""
         models = np.zeros((*self._slots.distinct.shape, 0), np.float32)
         if len(rows):
@@ -250,7 +273,7 @@ class Islands:
         spread = models.std(axis=(0, 1)) if len(rows) else np.zeros(0, np.float32)
         self._blocks.hide_repeated(models)
         outer, has = self._slots.outer_of(rows), self._slots.options(rows)
-        return Survivors(rows, gain, violation, island, outer, has, models, spread)
+        return _Survivors(rows, gain, violation, island, outer, has, models, spread)
 
     def _offspring(self, n: int) -> tuple[Population, Index]:
         """Children that meet the limits, int8 [up to n, genes], and their islands."""
@@ -261,14 +284,22 @@ class Islands:
         """So few children that what they need stays in the cache."""
         options, rng, known = self._options, self._rng, self._survivors
         start, size = known.islands()
-        # Neighbours in memory one after another.
-        home = np.sort(rng.integers(len(start), size=n))
+        averaged = int(rng.binomial(n, options.averaged))
+        # Neighbours in memory one after another, in each of the two parts.
+        home = rng.integers(len(start), size=n)
+        home[:averaged].sort()
+        home[averaged:].sort()
         # The first of an island is a parent twice as often as the average.
-        one, other = (start[home] + (size[home] * (1 - np.sqrt(rng.random(n)))).astype(np.intp) for _ in range(2))
+        one, other, third = (
+            start[home] + (size[home] * share).astype(np.intp)
+            for share in (1 - np.sqrt(rng.random(n)), 1 - np.sqrt(rng.random(n)), rng.random(n))
+        )
+        third = third[:averaged]
         values = np.take(known.models, one, axis=2)
-        values += np.take(known.shared, home, axis=2)
-        values *= np.float32(0.5)
+        values[:, :, :averaged] += np.take(known.models, third, axis=2)
+        values[:, :, :averaged] *= np.float32(0.5)
         spread = known.spread[one]
+        spread[:averaged] = (spread[:averaged] + known.spread[third]) / 2
         noise = self._noise(values.shape)
         noise *= spread * log_uniform(options.least_noise, options.most_noise, n, rng)
         values += noise

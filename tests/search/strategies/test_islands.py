@@ -18,7 +18,7 @@ from nas_edge.search import (
     search,
 )
 from nas_edge.search.separable import Slots, slot_costs
-from nas_edge.search.strategies.islands import IslandOptions, Islands, suits_islands
+from nas_edge.search.strategies.islands import IslandOptions, suits_islands
 from nas_edge.search.strategies.knapsack import Knapsacks
 from nas_edge.search.strategies.limits import SlotLimit, slot_limit
 from nas_edge.spaces import SearchSpace
@@ -118,22 +118,6 @@ def test_it_begins_anew_for_as_many_rounds_as_asked_for():
     assert spent[0] < spent[1] < 50_000
 
 
-def test_resolutions_share_the_islands_that_go_on_and_are_given_up_by_their_best():
-    space = SearchSpace.named("lite0").restrict(resolutions=(64, 96, 128))
-    problem = bent_problem(space)
-    strategy = Islands(problem, IslandOptions(last=1, kept=0.5), np.random.default_rng(0))
-    gain = np.array([9.0, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0])
-    outer = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2])
-    violation = np.zeros(len(gain))
-    first = strategy._better_half(gain, violation, outer, 1)
-    assert np.flatnonzero(first).tolist() == [0, 1, 2, 4, 5, 6]  # two of three, though the four best are of one
-    assert np.flatnonzero(strategy._better_half(gain, violation, outer, 2)).tolist() == [0, 1, 2, 3, 4, 5]
-    violation[:4] = 1.0
-    assert np.flatnonzero(strategy._better_half(gain, violation, outer, 1)).tolist() == [4, 5, 6, 8, 9, 10]
-    few = strategy._better_half(gain[[0, 4]], violation[[4, 5]], outer[[0, 4]], 1)
-    assert few.tolist() == [True, False]  # fewer islands than resolutions: the best
-
-
 def test_a_problem_that_shows_too_little_is_refused_with_what_is_missing(tiny_space):
     problem = bent_problem(tiny_space)
     hidden = FunctionMetric("accuracy", "", problem.metrics["accuracy"].function, True)
@@ -146,7 +130,7 @@ def test_a_problem_that_shows_too_little_is_refused_with_what_is_missing(tiny_sp
 
 
 @pytest.mark.parametrize(
-    "options", [{"islands": 0}, {"crowd": 0}, {"crossed": 2.0}, {"kept": -0.1}, {"least_noise": 1.0}, {"rounds": -1}]
+    "options", [{"islands": 0}, {"crowd": 0}, {"crossed": 2.0}, {"least_noise": 1.0}, {"rounds": -1}]
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(QuantityError):
