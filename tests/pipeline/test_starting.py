@@ -120,5 +120,5 @@ def test_a_damaged_bundle_neither_starts_nor_teaches(tmp_path: Path, broken: str
 
 
 def test_a_teacher_that_is_not_there_is_told_with_what_is(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="unknown bundle 'absent'; known: fashion-mnist, trashnet"):
+    with pytest.raises(UnknownNameError, match="unknown bundle 'absent'; known: cifar10, fashion-mnist, trashnet"):
         train_flow(str(tmp_path / "no images here"), "mcu-tiny", tmp_path / "out", teacher="absent")
