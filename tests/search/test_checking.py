@@ -10,6 +10,7 @@ import pytest
 from nas_edge.errors import StrategyError
 from nas_edge.search import AdditiveMetric, Constraint, FunctionMetric, extreme, register_strategy, search
 from nas_edge.search.checking import checked
+from nas_edge.search.strategies import base
 from nas_edge.spaces import SearchSpace
 
 
@@ -38,6 +39,12 @@ def proposing(rows):
 
     register_strategy("stubborn", Nothing)(Stubborn)
     return "stubborn"
+
+
+@pytest.fixture(autouse=True)
+def strategies_as_before(monkeypatch):
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(base, "_ENTRIES", dict(base._ENTRIES))
 
 
 @pytest.fixture
