@@ -93,9 +93,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_nothing_runs(tmp_path: Path, wr
 
 def test_a_whole_model_is_refused_with_what_to_save_instead(tmp_path: Path) -> None:
     torch.save(torch.nn.Linear(2, 2), tmp_path / "model.pth")
-    with pytest.raises(
-        FormatError, match=r"it names torch\.nn\..*\.Linear, and .* save its state_dict\(\)$"
-    ):
+    with pytest.raises(FormatError, match=r"it names torch\.nn\..*\.Linear, and .* save its state_dict\(\)$"):
         read_checkpoint(tmp_path / "model.pth")
 
 
