@@ -260,7 +260,7 @@ def test_layers_that_are_kept_in_float_compute_in_float(data) -> None:
         for m, p in ((model.SerializeToString(), "fp32"), (quantised, "int8"))
     )
     found = LiteRtSession(file, 1).run(feeds)[output]
-    # Two runtimes round apart: over sixty drawn sets they differed by up to 9 % of the scale. A wrong scale is 100 % off.
+    # Runtimes round apart: over sixty drawn sets they differed by up to 9 % of the scale; a wrong scale is 100 % off
     noise = max(float(np.abs(whole - plain).max()), 0.06 * float(np.abs(plain).max()))
     assert np.abs(found - whole).max() <= 2 * noise
     weights = {t.name.decode(): t.type for t in parsed(file.data).subgraphs[0].tensors if t.name.endswith(b".weight")}
