@@ -82,7 +82,9 @@ def folded_bias(bias: NDArray[np.int64], weights: NDArray[np.int8], zero: int) -
 
 def addition(a: tuple[float, int], b: tuple[float, int], to: tuple[float, int], low: int, high: int) -> Addition:
     """The sum of two tensors, each given as (scale, zero point), as precise as 32 bits allow."""
-    ratios = [min(scale / to[0], _LARGEST_RATIO) for scale in (a[0], b[0])]
+    # Beyond the largest ratio both shrink alike, so that the sum keeps its sign.
+    finest = max(to[0], max(a[0], b[0]) / _LARGEST_RATIO)
+    ratios = [scale / finest for scale in (a[0], b[0])]
     shift = min(math.floor(math.log2(2**31 / (256 * sum(ratios) + 132))), 24)
     a_multiplier, b_multiplier = (round(ratio * 2**shift) for ratio in ratios)
     offset = (to[1] << shift) + (1 << shift >> 1) - a[1] * a_multiplier - b[1] * b_multiplier
