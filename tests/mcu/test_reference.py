@@ -66,7 +66,7 @@ def test_biases_leave_room_for_every_sum_of_products(seed: int) -> None:
 def test_a_sum_stays_in_32_bits_and_within_one_code_of_the_real_one(
     scale_a: float, scale_b: float, scale: float, zero_a: int, zero_b: int, zero: int, a: int, b: int
 ) -> None:
-    # Parts a million times as coarse as their sum are not met: what is left of parts that nearly cancel needs more bits.
+    # Parts more than a million times as coarse as their sum: what is left where they nearly cancel needs more bits.
     scale = max(scale, max(scale_a, scale_b) / 2**20)
     how = addition((scale_a, zero_a), (scale_b, zero_b), (scale, zero), -128, 127)
     parts = a * how.a_multiplier, a * how.a_multiplier + b * how.b_multiplier
