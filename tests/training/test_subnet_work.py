@@ -112,6 +112,7 @@ def test_a_time_limit_leaves_out_what_is_not_measured_by_then(net: Supernet, dat
 def test_what_is_sent_holds_no_code_but_ours_and_no_picture_that_lies_on_disk(net: Supernet, tmp_path: Path) -> None:
     dataset = load_dataset(make_images(tmp_path / "images"))
     work = OpenSubnets(net, Evaluator(dataset.train, Preprocess()), dataset.search, PLAIN, Precision.FP32)
+    # Pickles here and below are this test's own objects: processes and Ray send tasks so. No file is read by pickle.
     sent = pickle.dumps(work)
     picture = next((tmp_path / "images" / "val" / "apple").iterdir()).read_bytes()
     assert picture not in sent
@@ -135,6 +136,7 @@ def test_pictures_of_every_kind_arrive_as_they_were(tmp_path: Path) -> None:
     for split in (folder, Split(arrays, np.array([5, 0]), np.array([1, 0])), mixed):
         wanted = split.images(Preprocess(), 24)
         for along in (False, True):
+            # Only what this test made, sent as between processes.
             got = pickle.loads(pickle.dumps(PortableSplit.of(split, along=along))).split()
             assert (got.images(Preprocess(), 24) == wanted).all()
             assert (got.labels == split.labels).all()
