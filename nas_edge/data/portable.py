@@ -1,4 +1,4 @@
-"""Splits that can be sent to another process, or to another machine."""
+"""Splits and data sets that can be sent to another process, or to another machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_edge.data.dataset import Split
+from nas_edge.data.dataset import Dataset, Split
 from nas_edge.data.images import ArrayImages, BytesSource, FileImages, ImageSource, JoinedImages, ZipImages
 from nas_edge.errors import DataError
 
@@ -67,6 +67,32 @@ class PortableSplit:
     def split(self) -> Split:
         """The same pictures and labels."""
         return Split(self.source, np.arange(len(self.labels)), self.labels)
+
+
+@dataclass(frozen=True)
+class PortableDataset:
+    """A data set as plain data.
+
+    Attributes:
+        name, classes, source: see `Dataset`.
+        splits: by name.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    splits: tuple[tuple[str, PortableSplit], ...]
+    source: str
+
+    @classmethod
+    def of(cls, dataset: Dataset, *, along: bool) -> PortableDataset:
+        """A data set to be sent; arguments and errors are `PortableSplit.of`'s."""
+        splits = tuple((name, PortableSplit.of(split, along=along)) for name, split in dataset.splits.items())
+        return cls(dataset.name, dataset.classes, splits, dataset.source)
+
+    def dataset(self) -> Dataset:
+        """The same pictures, labels and splits."""
+        splits = {name: split.split() for name, split in self.splits}
+        return Dataset(self.name, self.classes, splits, source=self.source)
 
 
 def _found(source: ImageSource, indices: list[int]) -> ImageSource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -109,6 +110,7 @@ def train_flow(
     name: str = "",
     seed: int = 0,
     subnets: int = SUBNETS,
+    processes: int = 1,
     spread: Spread = EVERYWHERE,
     progress: Progress = silent,
 ) -> TrainReport:
@@ -127,6 +129,7 @@ def train_flow(
         name: of the bundle, by default that of the directory.
         seed: of everything random.
         subnets: how many are measured for the accuracy predictor, as far as the time limit allows.
+        processes: that share each batch of the training; see `training.processes`.
         spread: over what the measuring of subnets is spread.
         progress: told all along.
 
@@ -141,8 +144,9 @@ def train_flow(
     from nas_edge.pipeline.starting import find_start
     from nas_edge.pipeline.teaching import find_teacher
     from nas_edge.training.loop import CHECKPOINT, HISTORY, uses_bf16
+    from nas_edge.training.processes import train_in_processes
     from nas_edge.training.recipe import Recipe
-    from nas_edge.training.supernet_run import SupernetRun, train_supernet
+    from nas_edge.training.supernet_run import SupernetRun
 
     begun = time.monotonic()
     template = SearchSpace.named(space).template
@@ -177,12 +181,14 @@ def train_flow(
         asked = taught.network() if taught else None
         fill, watch_every = start.fill if start else None, max(1, min(_WATCH_EVERY, chosen.epochs // 12))
         run = SupernetRun(template, dataset, preprocess, chosen, fill, work, watch_every, asked)
-        net, done = train_supernet(run, time_limit_s=limit, progress=progress)
-        budget_s = None if time_limit_s is None else time_limit_s - (time.monotonic() - begun)
+        net, done = train_in_processes(run, processes, time_limit_s=limit, progress=progress)
+        spent_s = max(time.monotonic() - begun, done.seconds)  # earlier sittings count as well
+        budget_s = None if time_limit_s is None else time_limit_s - spent_s
         figures = finish_bundle(net, dataset, preprocess, chosen, out, plan, budget_s, spread, progress)
     header = bundle_header(
-        name or out.resolve().name, data, dataset, preprocess, chosen, start, done, figures, time.monotonic() - begun
-    )
+        name or out.resolve().name, data, dataset, preprocess, chosen, start, done, figures, processes,
+        time.monotonic() - begun,
+    )  # fmt: skip
     header["teacher"] = taught.to_dict() if taught else None
     (work / HISTORY).replace(out / HISTORY)
     write_yaml(out / HEADER, header)
@@ -273,11 +279,15 @@ def bundle_header(
     start: Start | None,
     done: Trained,
     figures: dict[str, Any],
+    processes: int,
     wall_s: float,
 ) -> dict[str, Any]:
     """Content of `bundle.yaml`."""
     import torch
 
+    ran = f"{processes} processes" if processes > 1 else f"{torch.get_num_threads()} threads"
+    times = os.times()
+    cpu_s = times.user + times.system + times.children_user + times.children_system
     return {
         "format": FORMAT,
         "name": name,
@@ -295,13 +305,13 @@ def bundle_header(
         "trained": {
             "nas_edge": __version__,
             "torch": str(torch.__version__),  # its own class of str, which YAML cannot write
-            "hardware": f"{LocalDevice().fingerprint().machine}, {torch.get_num_threads()} threads",
+            "hardware": f"{LocalDevice().fingerprint().machine}, {ran}",
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "epochs": done.epochs,
             "steps": done.steps,
             "training_hours": round(done.seconds / 3600, 3),
             "last_sitting_hours": round(wall_s / 3600, 3),
-            "last_sitting_cpu_hours": round(time.process_time() / 3600, 3),  # of all cores: less where others ran too
+            "last_sitting_cpu_hours": round(cpu_s / 3600, 3),  # of all cores: less where others ran too
         },
         "figures": figures,
     }

@@ -24,6 +24,7 @@ from nas_edge.training.phases import sorts_channels, space_of
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.shrinking import Shrinking
 from nas_edge.training.teacher import Teacher, teacher_of
+from nas_edge.training.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def train_supernet(
     net = Supernet(run.template, len(run.dataset.classes))
     if run.init is not None:
         run.init(net)
+    Workers.present().share(net)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if run.recipe.phases:
         done = _shrink(run, net, time_limit_s, progress)

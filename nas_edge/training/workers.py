@@ -60,6 +60,12 @@ class Workers:
         for gradient, mean in zip(gradients, torch.split(flat, [g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
 
+    def share(self, net: nn.Module) -> None:
+        """Give the weights and buffers that process 0 has to all, in place."""
+        if self.count > 1:
+            for tensor in net.state_dict().values():
+                dist.broadcast(tensor, 0)
+
     def mean(self, *values: float) -> tuple[float, ...]:
         """Means of figures over all processes."""
         if self.count == 1:

@@ -78,6 +78,7 @@ class TrainArguments(Arguments):
     resolutions: tuple[int, ...] | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)
     subnets: int = Field(default=260, ge=30)
+    processes: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
 
     @field_validator("recipe")
