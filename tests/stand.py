@@ -109,5 +109,5 @@ class FakeBench:
 def bench(monkeypatch: pytest.MonkeyPatch) -> FakeBench:
     """A fake device in place of the target's."""
     fake = FakeBench()
-    monkeypatch.setattr("nas_edge.pipeline.bench.open_bench", lambda target: fake)
+    monkeypatch.setattr("nas_edge.pipeline.devices.bench.open_bench", lambda target: fake)
     return fake

@@ -33,6 +33,11 @@ def load_accuracy_predictor(path: Path, space: SearchSpace) -> AccuracyPredictor
     return read_once_for_all(path, space) if is_torch_file(path) else AccuracyPredictor.read(path, space)
 
 
+def resolutions_known(path: Path, space: SearchSpace) -> tuple[int, ...]:
+    """Those of a space's resolutions that a predictor can tell apart: all of them but for Once-for-All's `.pth`."""
+    return tuple(r for r in space.resolutions if r in RESOLUTIONS) if is_torch_file(path) else space.resolutions
+
+
 def read_once_for_all(path: Path, space: SearchSpace) -> AccuracyPredictor:
     """The predictor of Cai et al. (Once-for-All, 2020) for one of their MobileNetV3 spaces.
 

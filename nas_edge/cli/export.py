@@ -48,7 +48,7 @@ def export(
     debug: DebugOption = False,
 ) -> int:
     """Write the network of a run as a file that the device runs, and check it against torch on real images."""
-    from nas_edge.pipeline.export_flow import ExportWishes, export_flow
+    from nas_edge.pipeline.exporting.flow import ExportWishes, export_flow
 
     wishes = ExportWishes(keep_float, sensitivity, calibrate, target, host, serial)
     with shown_progress() as progress:

@@ -64,7 +64,7 @@ def profile(
     debug: DebugOption = False,
 ) -> int:
     """Measure a network on the device: median, p90, spread, and predicted against measured."""
-    from nas_edge.pipeline.profile_command import profile_command
+    from nas_edge.pipeline.profiling.command import profile_command
 
     with shown_progress() as progress:
         report = profile_command(

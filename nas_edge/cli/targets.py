@@ -17,7 +17,7 @@ def list_targets(
     debug: DebugOption = False,
 ) -> None:
     """List the targets at hand with how their device is reached."""
-    from nas_edge.pipeline.targets import ALIASES, read_target, target_names
+    from nas_edge.pipeline.devices.targets import ALIASES, read_target, target_names
 
     found = [read_target(path) for path in target_names().values()]
     aliases = {t.name: [alias for alias, name in ALIASES.items() if name == t.name] for t in found}
@@ -33,7 +33,7 @@ def show_target(
     debug: DebugOption = False,
 ) -> None:
     """Show one target: its file, device, runtime and limits."""
-    from nas_edge.pipeline.targets import load_target
+    from nas_edge.pipeline.devices.targets import load_target
     from nas_edge.units import format_bytes
 
     target = load_target(name)
@@ -70,7 +70,7 @@ def add(
     debug: DebugOption = False,
 ) -> None:
     """Write the file of a device of your own."""
-    from nas_edge.pipeline.adding import Wishes, add_target
+    from nas_edge.pipeline.devices.adding import Wishes, add_target
 
     wishes = Wishes(like, host, serial, python, directory, runtime, precision, threads, description)
     target = add_target(name, wishes, overwrite=overwrite)
@@ -87,7 +87,7 @@ def doctor(
     debug: DebugOption = False,
 ) -> int:
     """Connect, and say check by check what works, what is missing, and what mends it. Exit code 1: something is."""
-    from nas_edge.pipeline.doctor import doctor as examine
+    from nas_edge.pipeline.devices.doctor import doctor as examine
 
     report = examine(name, host, serial)
     emit(json_output, report.to_json(), report.lines())

@@ -89,8 +89,8 @@ def train(
     debug: DebugOption = False,
 ) -> int:
     """Train a supernet on your images: the bundle that searches start from. Or, with --alone, one network."""
+    from nas_edge.pipeline.learning.train_flow import read_recipe, train_flow
     from nas_edge.pipeline.spread import chosen_spread
-    from nas_edge.pipeline.train_flow import read_recipe, train_flow
 
     limit_s, sides = parsed(time_limit, parse_duration_s), parsed(resolutions, parse_resolutions)
     changes = parsed(recipe, read_recipe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from nas_edge.data.preprocess import Preprocess
 from nas_edge.errors import DataError, ExportError, ParityError
 from nas_edge.progress import Progress, silent
+from nas_edge.spaces.onnx_session import answering_session
 from nas_edge.supernet.static import StaticNet
 
 TOLERANCE = 1e-4
@@ -166,16 +166,9 @@ class FileSession:
     """The file in ONNX Runtime; images go through in the batch size that the file has."""
 
     def __init__(self, model: bytes) -> None:
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # on by default in its Linux wheels
-        import onnxruntime
+        self._session = answering_session(model)
+        import onnxruntime  # the session did it already, and told it not to report
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions have no common base but this
-            raise ExportError(f"ONNX Runtime does not load the exported file: {str(error).splitlines()[0]}") from error
         self._input = self._session.get_inputs()[0]
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
 

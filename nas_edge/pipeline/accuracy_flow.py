@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nas_edge.accuracy import AccuracySet
-    from nas_edge.training.evaluate import View
-    from nas_edge.training.paired_fit import PairedReport
+    from nas_edge.training.fitting.paired_fit import PairedReport
+    from nas_edge.training.measuring.evaluate import View
 
 PRECISIONS = ("int8", "fp16")
 EVERYWHERE = Spread()  # this machine's cores
@@ -111,8 +111,8 @@ def measure_accuracy(
     found = load_bundle(bundle)
     from nas_edge.accuracy import read_accuracy, write_accuracy
     from nas_edge.pipeline.networks import bundle_dataset, bundle_evaluator
-    from nas_edge.training.paired_fit import fit_paired_predictor
-    from nas_edge.training.subnets import answers_of_subnets
+    from nas_edge.training.fitting.paired_fit import fit_paired_predictor
+    from nas_edge.training.measuring.subnets import answers_of_subnets
 
     work = make_directory(found.path / _WORK)
     measured = read_accuracy(found.path / ACCURACY, found.space)
@@ -158,7 +158,7 @@ def spread_over_cost(measured: AccuracySet, bundle: Bundle, count: int) -> NDArr
 
 def _views(bundle: Bundle) -> tuple[View, ...]:
     """Those under which the bundle's subnets were measured when it was trained."""
-    from nas_edge.training.evaluate import fixed_views
+    from nas_edge.training.measuring.evaluate import fixed_views
     from nas_edge.training.recipe import Recipe
 
     augmentation = Recipe.from_dict(bundle.header.get("recipe", {})).augmentation

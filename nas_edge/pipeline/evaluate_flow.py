@@ -17,7 +17,7 @@ from nas_edge.units import format_count
 if TYPE_CHECKING:
     from nas_edge.spaces import Population
     from nas_edge.supernet.static import StaticNet
-    from nas_edge.training.evaluate import Evaluation
+    from nas_edge.training.measuring.evaluate import Evaluation
 
 SPLITS = ("search", "test")
 PRECISIONS = ("fp32", "fp16", "int8")

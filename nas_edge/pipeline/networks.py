@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from nas_edge.progress import Progress
     from nas_edge.spaces.onnx_quantise import QdqForm
     from nas_edge.supernet.static import StaticNet
-    from nas_edge.training.evaluate import Evaluator, View
+    from nas_edge.training.measuring.evaluate import Evaluator, View
 
 FINETUNED = "finetuned.safetensors"
 
@@ -76,7 +76,7 @@ def bundle_calibration(bundle: Bundle, data: str | None = None) -> Split:
 
 def bundle_evaluator(bundle: Bundle, precision: Precision = Precision.FP32, data: str | None = None) -> Evaluator:
     """Recalibration, and ranges of int8, from the bundle's calibration images; raises as `bundle_calibration`."""
-    from nas_edge.training.evaluate import Evaluator
+    from nas_edge.training.measuring.evaluate import Evaluator
 
     calibration, preprocess = bundle_calibration(bundle, data), bundle_preprocess(bundle)
     if precision is not Precision.INT8:
@@ -88,7 +88,7 @@ def bundle_evaluator(bundle: Bundle, precision: Precision = Precision.FP32, data
 
 def bundle_views(bundle: Bundle) -> tuple[View, ...]:
     """The fixed views of each image under which the bundle's subnets were measured."""
-    from nas_edge.training.evaluate import fixed_views
+    from nas_edge.training.measuring.evaluate import fixed_views
     from nas_edge.training.recipe import Recipe
 
     augmentation = Recipe.from_dict(bundle.header.get("recipe", {})).augmentation
@@ -145,7 +145,7 @@ def deployed_model(net: StaticNet, bundle: Bundle, precision: str, form: QdqForm
         model = half(onnx.load_from_string(build_model(net, classes=bundle.classes)))
         return bytes(model.SerializeToString(deterministic=True))
     if precision == "int8":
-        from nas_edge.training.answers import int8_model
+        from nas_edge.training.measuring.answers import int8_model
 
         evaluator = bundle_evaluator(bundle)
         model = int8_model(net, evaluator.calibration_batches(net.resolution), form or evaluator.form)

@@ -16,7 +16,7 @@ from nas_edge.search.metrics import FunctionMetric, Metric
 from nas_edge.spaces import SearchSpace
 
 if TYPE_CHECKING:
-    from nas_edge.training.zero_cost import ZeroCostScores
+    from nas_edge.training.measuring.zero_cost import ZeroCostScores
 
 _IMAGES = 16
 
@@ -43,7 +43,7 @@ def zero_cost_metric(
         UnknownNameError: no such proxy.
 
     """
-    from nas_edge.training.zero_cost import ZeroCostScores
+    from nas_edge.training.measuring.zero_cost import ZeroCostScores
 
     if labels is None:
         labels = np.random.default_rng(seed).integers(0, num_classes, len(images))
@@ -53,7 +53,7 @@ def zero_cost_metric(
 
 def zero_cost_of_bundle(name: str, bundle: Bundle, seed: int = 0) -> ZeroCostScores:
     """A proxy on some of a bundle's own calibration images. Raises UnknownNameError, FormatError."""
-    from nas_edge.training.zero_cost import ZeroCostScores
+    from nas_edge.training.measuring.zero_cost import ZeroCostScores
 
     images, labels = _pictures(bundle, max(bundle.space.resolutions), seed)
     return ZeroCostScores(name, bundle.space, bundle.num_classes, images, labels, seed)
@@ -63,7 +63,7 @@ def zero_cost_of_space(
     name: str, space: SearchSpace, num_classes: int, pictures: Bundle, seed: int = 0
 ) -> ZeroCostScores:
     """A proxy of a space without a bundle, on another bundle's images under drawn labels. Raises UnknownNameError."""
-    from nas_edge.training.zero_cost import ZeroCostScores
+    from nas_edge.training.measuring.zero_cost import ZeroCostScores
 
     images, _ = _pictures(pictures, max(space.resolutions), seed)
     labels = np.random.default_rng(seed).integers(0, num_classes, len(images))

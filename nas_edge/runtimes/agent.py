@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nas_edge.devices import Device, Process
 from nas_edge.devices.agent import AGENT_FILE, AGENT_VERSION
 from nas_edge.errors import DeviceError, DeviceLostError, MeasurementError, SpaceError
+from nas_edge.runtimes.base import check_request
 from nas_edge.runtimes.model_precision import model_precision
 from nas_edge.runtimes.onnx_inputs import load_model, onnx_inputs
 from nas_edge.runtimes.ports import fed
@@ -118,10 +119,7 @@ class AgentRuntime:
             DeviceError: the device lacks what is needed.
 
         """
-        if precision not in self.precisions:
-            raise SpaceError(f"runtime {self.name!r} runs {', '.join(self.precisions)}, not {precision!r}")
-        if threads < 1:
-            raise SpaceError(f"runtime {self.name!r} needs at least one thread, not {threads}")
+        check_request(self.name, self.precisions, precision, threads)
         if self._runtime == "litert":
             from nas_edge.runtimes.litert import artefact
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nas_edge.errors import SpaceError
 
 
 class Session(Protocol):
@@ -53,3 +55,22 @@ class Runtime(Protocol):
             MeasurementError: the model does not load. SpaceError: a precision that the runtime has not.
 
         """
+
+
+def check_request(name: str, precisions: Sequence[str], precision: str, threads: int) -> None:
+    """What every `Runtime.prepare` begins with.
+
+    Args:
+        name: of the runtime.
+        precisions: that it has.
+        precision: asked for.
+        threads: likewise.
+
+    Raises:
+        SpaceError: a precision that it has not, or no threads.
+
+    """
+    if precision not in precisions:
+        raise SpaceError(f"runtime {name!r} runs {', '.join(precisions)}, not {precision!r}")
+    if threads < 1:
+        raise SpaceError(f"runtime {name!r} needs at least one thread, not {threads}")

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.devices import Device
-from nas_edge.errors import DeviceError, DeviceLostError, MeasurementError, SpaceError
-from nas_edge.runtimes.litert import artefact
+from nas_edge.errors import DeviceError, DeviceLostError, MeasurementError
+from nas_edge.runtimes.litert import LiteRtFiles
 from nas_edge.runtimes.ports import fed
 from nas_edge.runtimes.tflite import TfliteModel
-from nas_edge.runtimes.visits import VisitPlan, VisitRecord
+from nas_edge.runtimes.visits import SeparateVisits, VisitPlan, VisitRecord
 
 _TOOL = "benchmark_model"
 _SHORT_S, _RUN_S = 60.0, 600.0
@@ -83,7 +83,7 @@ def parse_benchmark(output: str) -> BenchmarkRuns:
     return found
 
 
-class BenchmarkModelRuntime:
+class BenchmarkModelRuntime(LiteRtFiles, SeparateVisits):
     """A `Runtime` and `RemoteRuntime` called "litert": the same files, the same kernels as through the agent.
 
     Args:
@@ -97,32 +97,9 @@ class BenchmarkModelRuntime:
             raise DeviceError(f"device {device.name!r}: there is no program {binary} to measure with; give its path")
         self.device, self._binary, self._ready = device, binary, False
 
-    @property
-    def name(self) -> str:
-        """Always "litert"."""
-        return "litert"
-
-    @property
-    def precisions(self) -> tuple[str, ...]:
-        """What the models may be in."""
-        return ("fp32", "int8")
-
     def version(self) -> str:
         """It does not say: the beginning of its hash, after a nought."""
         return "0+" + hashlib.sha256(self._binary.read_bytes()).hexdigest()[:8]
-
-    def reference_identity(self) -> str:
-        """There is no reference kernel."""
-        return ""
-
-    def reading(self) -> float:
-        """Always 1."""
-        return 1.0
-
-    @contextlib.contextmanager
-    def isolated(self, threads: int) -> Iterator[tuple[int, ...]]:
-        """Nothing to do: every visit is a process of its own."""
-        yield ()
 
     def prepare(self, onnx_model: bytes, precision: str, threads: int) -> BenchmarkSession:
         """Convert a model, and run it once there.
@@ -132,11 +109,7 @@ class BenchmarkModelRuntime:
                 precision, no threads. DeviceError: the program does not run there.
 
         """
-        if precision not in self.precisions:
-            raise SpaceError(f"runtime 'litert' runs {', '.join(self.precisions)}, not {precision!r}")
-        if threads < 1:
-            raise SpaceError(f"runtime 'litert' needs at least one thread, not {threads}")
-        session = BenchmarkSession(self, artefact(onnx_model, precision), threads)
+        session = BenchmarkSession(self, self.made(onnx_model, precision, threads), threads)
         session.time(1)
         return session
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_edge.errors import ExportError, MeasurementError, MissingExtraError, SpaceError
+from nas_edge.errors import ExportError, MeasurementError, MissingExtraError
+from nas_edge.runtimes.base import check_request
 from nas_edge.runtimes.model_precision import model_precision
 from nas_edge.runtimes.ports import Port, fed
 from nas_edge.runtimes.registry import register_runtime
@@ -20,9 +21,8 @@ from nas_edge.runtimes.tflite.loading import is_tflite, read_tflite
 _INPUT_SEED = 0
 
 
-@register_runtime("litert")
-class LiteRt:
-    """The interpreter of ai-edge-litert with its default delegate."""
+class LiteRtFiles:
+    """What a runtime called "litert" runs, by whatever program and wherever: `.tflite` files."""
 
     @property
     def name(self) -> str:
@@ -33,6 +33,16 @@ class LiteRt:
     def precisions(self) -> tuple[str, ...]:
         """What the models may be in."""
         return ("fp32", "int8")
+
+    def made(self, onnx_model: bytes, precision: str, threads: int) -> TfliteModel:
+        """The file of a model. Raises MeasurementError as `artefact`; SpaceError: unknown precision, no threads."""
+        check_request(self.name, self.precisions, precision, threads)
+        return artefact(onnx_model, precision)
+
+
+@register_runtime("litert")
+class LiteRt(LiteRtFiles):
+    """The interpreter of ai-edge-litert with its default delegate."""
 
     def version(self) -> str:
         """Of the installed package."""
@@ -51,12 +61,7 @@ class LiteRt:
             SpaceError: unknown precision, threads below 1. MissingExtraError: LiteRT is not installed.
 
         """
-        if precision not in self.precisions:
-            raise SpaceError(f"runtime 'litert' runs {', '.join(self.precisions)}, not {precision!r}")
-        if threads < 1:
-            raise SpaceError(f"runtime 'litert' needs at least one thread, not {threads}")
-        model = artefact(onnx_model, precision)
-        return LiteRtSession(model, threads)
+        return LiteRtSession(self.made(onnx_model, precision, threads), threads)
 
 
 def artefact(model: bytes, precision: str) -> TfliteModel:

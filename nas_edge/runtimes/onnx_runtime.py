@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_edge.errors import MeasurementError, SpaceError
+from nas_edge.errors import MeasurementError
+from nas_edge.runtimes.base import check_request
 from nas_edge.runtimes.diagnosis import why_not
 from nas_edge.runtimes.layers import LayerTime
 from nas_edge.runtimes.model_precision import model_precision
@@ -51,10 +52,7 @@ class OnnxRuntime:
             SpaceError: unknown precision, threads below 1.
 
         """
-        if precision not in self.precisions:
-            raise SpaceError(f"runtime 'onnxruntime' runs {', '.join(self.precisions)}, not {precision!r}")
-        if threads < 1:
-            raise SpaceError(f"runtime 'onnxruntime' needs at least one thread, not {threads}")
+        check_request(self.name, self.precisions, precision, threads)
         session = OnnxSession(onnx_model, threads)
         found = model_precision(onnx_model)
         if found != precision:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.devices import CommandResult, Device
-from nas_edge.errors import DeviceError, DeviceLostError, ExportError, MeasurementError, SpaceError
+from nas_edge.errors import DeviceError, DeviceLostError, ExportError, MeasurementError
 from nas_edge.files import read_text
 from nas_edge.progress import Progress, silent
 from nas_edge.runtimes import tensorrt_report as reports
+from nas_edge.runtimes.base import check_request
 from nas_edge.runtimes.layers import LayerTime
 from nas_edge.runtimes.model_precision import model_precision
 from nas_edge.runtimes.onnx_inputs import load_model, onnx_inputs
@@ -28,7 +29,7 @@ from nas_edge.runtimes.registry import register_runtime
 from nas_edge.runtimes.tensorrt_cache import PlanKey, kept_plan, place_for
 from nas_edge.runtimes.tensorrt_command import Trtexec
 from nas_edge.runtimes.tensorrt_version import parse_version
-from nas_edge.runtimes.visits import VisitPlan, VisitRecord
+from nas_edge.runtimes.visits import SeparateVisits, VisitPlan, VisitRecord
 from nas_edge.units import format_duration
 
 T = TypeVar("T")
@@ -44,8 +45,10 @@ _TIMED_BUILDS = 3
 
 
 @register_runtime("tensorrt")
-class TensorRtRuntime:
+class TensorRtRuntime(SeparateVisits):
     """A `Runtime` and `RemoteRuntime` on a device that has `trtexec` (a Jetson has it in /usr/src/tensorrt/bin).
+
+    A reference kernel of a CPU would say nothing of a GPU; its clocks are in the device's state instead.
 
     Args:
         device: where; by default this machine.
@@ -93,19 +96,6 @@ class TensorRtRuntime:
         """Of TensorRT there."""
         return str(self.tool.version)
 
-    def reference_identity(self) -> str:
-        """There is no reference kernel: a CPU's says nothing of a GPU. Clocks are in the device's state instead."""
-        return ""
-
-    def reading(self) -> float:
-        """Always 1."""
-        return 1.0
-
-    @contextlib.contextmanager
-    def isolated(self, threads: int) -> Iterator[tuple[int, ...]]:
-        """Nothing to do: every visit is a process of its own, and the GPU runs one at a time."""
-        yield ()
-
     def prepare(self, onnx_model: bytes, precision: str, threads: int) -> TensorRtSession:
         """Build an engine, or take one that was built before.
 
@@ -123,10 +113,7 @@ class TensorRtRuntime:
         """The model in the form that TensorRT reads. Raises as `prepare`."""
         from nas_edge.spaces.onnx_tensorrt import tensorrt_form
 
-        if precision not in PRECISIONS:
-            raise SpaceError(f"runtime 'tensorrt' runs {', '.join(PRECISIONS)}, not {precision!r}")
-        if threads < 1:
-            raise SpaceError(f"runtime 'tensorrt' needs at least one thread, not {threads}")
+        check_request(self.name, self.precisions, precision, threads)
         model = load_model(onnx_model)
         found = model_precision(onnx_model)
         if found != precision:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_edge.errors import DeviceError, MeasurementError, SpaceError
+from nas_edge.errors import DeviceError, MeasurementError
+from nas_edge.runtimes.base import check_request
 from nas_edge.runtimes.model_precision import model_precision
 from nas_edge.runtimes.onnx_inputs import load_model, onnx_inputs
 from nas_edge.runtimes.registry import register_runtime
@@ -52,10 +53,7 @@ class TorchCuda:
         """
         import torch
 
-        if precision not in self.precisions:
-            raise SpaceError(f"runtime 'torch-cuda' runs {', '.join(self.precisions)}, not {precision!r}")
-        if threads < 1:
-            raise SpaceError(f"runtime 'torch-cuda' needs at least one thread, not {threads}")
+        check_request(self.name, self.precisions, precision, threads)
         model = load_model(onnx_model)
         found = model_precision(onnx_model)
         if found != precision:

@@ -5,8 +5,8 @@ A network that crossed a wireless line between warming up and being timed would 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -74,3 +74,20 @@ class RemoteRuntime(Protocol):
 
     def isolated(self, threads: int) -> AbstractContextManager[tuple[int, ...]]:
         """Have the process there pinned to its quietest cores, which are yielded, without garbage collection."""
+
+
+class SeparateVisits:
+    """What a `RemoteRuntime` says whose visits are processes of their own, with no reference kernel beside them."""
+
+    def reference_identity(self) -> str:
+        """There is none."""
+        return ""
+
+    def reading(self) -> float:
+        """Always 1."""
+        return 1.0
+
+    @contextmanager
+    def isolated(self, threads: int) -> Iterator[tuple[int, ...]]:
+        """Nothing to do."""
+        yield ()

@@ -9,7 +9,7 @@ import numpy as np
 from nas_edge import units
 from nas_edge.errors import BudgetError
 from nas_edge.search.archive import Archive
-from nas_edge.search.constraints import Constraint, describe
+from nas_edge.search.constraints import Constraint
 from nas_edge.search.extremes import extreme
 from nas_edge.search.metrics import Metric
 from nas_edge.search.problem import Problem
@@ -19,7 +19,7 @@ FAR = 9.0  # a relative excess that is easier to read as a multiple
 
 
 def refuse_impossible(problem: Problem, known: Population, seed: int) -> None:
-    """Raise BudgetError where a single constraint is beyond every architecture, whatever the others say.
+    """Raise BudgetError where a constraint is beyond every architecture, or two on one metric exclude each other.
 
     Args:
         problem: what is searched.
@@ -29,6 +29,7 @@ def refuse_impossible(problem: Problem, known: Population, seed: int) -> None:
     """
     if not problem.constraints or (problem.violation(known) <= 0).any():
         return
+    _refuse_empty_ranges(problem)
     for constraint in problem.constraints:
         metric = problem.metrics[constraint.metric]
         end = extreme(problem.space, constraint.metric, metric, least=constraint.upper, seed=seed)
@@ -42,6 +43,17 @@ def refuse_impossible(problem: Problem, known: Population, seed: int) -> None:
             )
 
 
+def _refuse_empty_ranges(problem: Problem) -> None:
+    for least in problem.constraints:
+        for most in problem.constraints:
+            if least.metric == most.metric and most.upper and not least.upper and least.limit > most.limit:
+                metric = problem.metrics[most.metric]
+                apart = figure(metric, least.limit - most.limit)
+                raise BudgetError(
+                    f"{bound(least, metric)} and {bound(most, metric)} exclude each other, by {apart}: no figure is both"
+                )
+
+
 def refuse_contradiction(problem: Problem, archive: Archive) -> None:
     """Raise BudgetError where each constraint can be met alone, but nothing in the archive meets them all."""
     if len(archive.feasible):
@@ -53,13 +65,14 @@ def refuse_contradiction(problem: Problem, archive: Archive) -> None:
         if archive.excess[nearest, i] > 0:
             metric = problem.metrics[constraint.metric]
             value = float(problem.values(constraint.metric, row[None])[0])
-            wanted = f"{constraint.op} {figure(metric, constraint.limit)} is wanted"
+            limit = f"{constraint.op} {figure(metric, constraint.limit)} is wanted"
             off = _off(float(archive.excess[nearest, i]))
-            broken.append(f"{constraint.metric} is {figure(metric, value)} ({wanted}, {off})")
+            broken.append(f"{constraint.metric} is {figure(metric, value)} ({limit}, {off})")
+    wanted = ", ".join(bound(constraint, problem.metrics[constraint.metric]) for constraint in problem.constraints)
+    moved = "a limit at that figure is met" if len(broken) == 1 else "limits at those figures are met together"
     raise BudgetError(
-        f"none of {len(archive.rows)} architectures of {problem.space.name!r} meets all of "
-        f"{describe(problem.constraints)}: the nearest, {_arch(problem, row)}, fails where {', '.join(broken)}; "
-        f"a limit at that figure is met"
+        f"none of {len(archive.rows)} architectures of {problem.space.name!r} meets all of {wanted}: the nearest, "
+        f"{_arch(problem, row)}, fails where {', '.join(broken)}; {moved}"
     )
 
 

@@ -93,7 +93,7 @@ def upper_bound(problem: Problem, time_limit_s: float = 120.0, gap: float = GAP)
     kept = [c for c in problem.constraints if as_monotone(problem.metrics[c.metric]) is not None]
     relaxed = problem.without([c for c in problem.constraints if c not in kept])
     found = ExactSolver(relaxed, gap).best(time_limit_s)
-    meets = found.arch is not None and problem.violation(found.arch[None])[0] <= 0
+    meets = found.arch is not None and bool(problem.violation(found.arch[None])[0] <= 0)
     distance = abs(found.bound - found.figure) / max(abs(found.figure), 1e-300) if meets else math.nan
     return Bound(found.bound, distance, found.proven and meets)
 

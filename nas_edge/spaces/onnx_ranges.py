@@ -5,17 +5,17 @@ ONNX Runtime is imported when something is observed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.errors import DataError, ExportError
 from nas_edge.spaces.onnx_quantise import observed_tensors
+from nas_edge.spaces.onnx_session import answering_session
 
 if TYPE_CHECKING:
     import onnx
@@ -71,7 +71,7 @@ def observe(
     for name in names[1:]:
         if name not in known:
             wide.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    session = _session(wide.SerializeToString())
+    session = answering_session(wide.SerializeToString())
     rng = np.random.default_rng(seed)
     found: dict[str, _Observed] = {}
     for batch in batches:
@@ -123,16 +123,3 @@ def _take(found: dict[str, _Observed], name: str, value: NDArray[np.float32], rn
     flat = value.ravel()
     wanted = _KEPT_PER_IMAGE * len(value)
     seen.sample.append(flat if len(flat) <= wanted else flat[rng.integers(len(flat), size=wanted)])
-
-
-def _session(model: bytes) -> Any:
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # on by default in its Linux wheels
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no common base but this
-        raise ExportError(f"ONNX Runtime does not load the model: {str(error).splitlines()[0]}") from error

@@ -53,13 +53,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(options: argparse.Namespace) -> None:
     from nas_edge.data import Preprocess, load_dataset
-    from nas_edge.pipeline.starting import find_start
-    from nas_edge.pipeline.teaching import find_teacher
+    from nas_edge.pipeline.learning.starting import find_start
+    from nas_edge.pipeline.learning.teaching import find_teacher
     from nas_edge.spaces import SearchSpace
-    from nas_edge.training.device import uses_bf16
     from nas_edge.training.recipe import Recipe
+    from nas_edge.training.running.device import uses_bf16
     from nas_edge.training.supernet_run import SupernetRun, train_supernet
-    from nas_edge.training.workers import joined_workers
+    from nas_edge.training.together.workers import joined_workers
 
     given = dict(read_yaml(options.recipe)) if options.recipe else {}
     given |= {"epochs": options.epochs} if options.epochs else {}

@@ -9,14 +9,14 @@ from typing import Any
 
 from nas_edge.data.augment import Augmentation
 from nas_edge.errors import ConfigError, UnknownKeyError
-from nas_edge.training.phases import Phase
+from nas_edge.training.objectives.phases import Phase
 
 
 class Distillation(StrEnum):
     """What a student minimises against a teacher's answers.
 
     `kl`: cross entropy against them (Kullback-Leibler divergence but for a constant). `alpha`: the larger of two
-    alpha-divergences (AlphaNet; see `training.divergence`).
+    alpha-divergences (AlphaNet; see `training.objectives.divergence`).
     """
 
     KL = "kl"
@@ -49,14 +49,14 @@ class Recipe:
         cutmix: the same for pasted boxes (Yun et al. 2019); with both, each step draws one of the two.
         distillation: what smaller networks minimise against the largest one's answers.
         phases: of progressive shrinking (Cai et al. 2020); () for the sandwich rule.
-        ema: decay of the averaged weights that are kept in the end (Polyak and Juditsky 1992; see `training.average`).
+        ema: decay of the averaged weights that are kept in the end (Polyak and Juditsky; `training.running.average`).
         clip_norm: greatest Euclidean norm of the whole gradient (Pascanu et al. 2013), 0 for none.
-        bf16: compute in bfloat16 where autocast allows; None: where it pays (see `training.device`).
+        bf16: compute in bfloat16 where autocast allows; None: where it pays (see `training.running.device`).
         fp16: in float16 instead, for GPUs that lack bfloat16; gradients are scaled.
         augmentation: of the training images.
         storage_scale: training images are kept at this multiple of the largest resolution before cropping.
         teacher_weight: share of a teacher's answers in what the largest learns from, where a teacher is given.
-        first_side: side in pixels that batches begin with, 0 for full size at once (see `training.growing`).
+        first_side: side in pixels that batches begin with, 0 for full size at once (see `training.running.growing`).
         growing_share: of the run, in which they grow to full size.
         seed: of everything random.
     """

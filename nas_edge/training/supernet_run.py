@@ -16,15 +16,15 @@ from nas_edge.spaces import Population, SearchSpace, Template
 from nas_edge.supernet.sorting import sort_channels
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.supernet.weights import to_stored_precision
-from nas_edge.training.average import WeightAverage
-from nas_edge.training.evaluate import Evaluator
-from nas_edge.training.loop import HISTORY, Setting, Trained, train, uses_bf16
-from nas_edge.training.losses import Sandwich
-from nas_edge.training.phases import sorts_channels, space_of
+from nas_edge.training.measuring.evaluate import Evaluator
+from nas_edge.training.objectives.losses import Sandwich
+from nas_edge.training.objectives.phases import sorts_channels, space_of
+from nas_edge.training.objectives.shrinking import Shrinking
+from nas_edge.training.objectives.teacher import Teacher, teacher_of
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.shrinking import Shrinking
-from nas_edge.training.teacher import Teacher, teacher_of
-from nas_edge.training.workers import Workers
+from nas_edge.training.running.average import WeightAverage
+from nas_edge.training.running.loop import HISTORY, Setting, Trained, train, uses_bf16
+from nas_edge.training.together.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def train_supernet(
     """Train, or go on from `run.out`; the returned network has the averaged weights, rounded to float16.
 
     Raises:
-        TrainingError, FormatError: see `training.loop.train`; what `init` raises.
+        TrainingError, FormatError: see `training.running.loop.train`; what `init` raises.
     """
     import torch
 

@@ -19,8 +19,8 @@ import pytest
 
 from nas_edge.latency import LatencyPredictor
 from nas_edge.pipeline.bundle import load_bundle
+from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.tables.finding import load_table_for
-from nas_edge.pipeline.targets import load_target
 
 BUDGETS, SEED, PAUSE_S = 20, 20, 600.0
 ALLOWED, USED = 1.02, 0.93

@@ -35,7 +35,7 @@ def seconds(work):
 @pytest.mark.benchmark
 def test_files_are_written_in_seconds(largest, tmp_path):
     from nas_edge.export.onnx_file import export_onnx
-    from nas_edge.pipeline.export_formats import export_format
+    from nas_edge.pipeline.exporting.formats import export_format
 
     model = export_onnx(largest, tmp_path / "model.onnx")
     print("\nfile                    s    promised")
@@ -50,8 +50,8 @@ def test_files_are_written_in_seconds(largest, tmp_path):
 @pytest.mark.benchmark
 def test_a_profile_adds_little_to_what_it_measures(largest, tmp_path, monkeypatch):
     from nas_edge.export.onnx_file import export_onnx
-    from nas_edge.pipeline.bench import Bench
-    from nas_edge.pipeline.profile_flow import profile_flow
+    from nas_edge.pipeline.devices.bench import Bench
+    from nas_edge.pipeline.profiling.timed import profile_flow
 
     export_onnx(largest, tmp_path / "model.onnx")
     inside, measure = [], Bench.measure

@@ -123,10 +123,10 @@ def test_training_for_int8_against_plain_fine_tuning(bundle, tmp_path):
     from nas_edge.pipeline.networks import bundle_preprocess, subnet_of_bundle
     from nas_edge.spaces import Precision
     from nas_edge.spaces.onnx_quantise import QdqForm
-    from nas_edge.training.answers import ranges_of
-    from nas_edge.training.evaluate import Evaluator
-    from nas_edge.training.finetune import finetune, finetune_for_int8, finetune_recipe
+    from nas_edge.training.measuring.answers import ranges_of
+    from nas_edge.training.measuring.evaluate import Evaluator
     from nas_edge.training.recipe import Recipe
+    from nas_edge.training.single.finetune import finetune, finetune_for_int8, finetune_recipe
 
     torch.set_num_threads(1)
     dataset, preprocess = load_dataset("trashnet"), bundle_preprocess(bundle)

@@ -17,11 +17,11 @@ from nas_edge.devices import LocalDevice
 from nas_edge.errors import BudgetError
 from nas_edge.latency import LatencyPrediction, LatencyPredictor, LatencyTable, Role
 from nas_edge.latency.check import spearman
-from nas_edge.pipeline.bench import Bench
 from nas_edge.pipeline.bundle import load_bundle
+from nas_edge.pipeline.devices.bench import Bench
+from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.seeded import seeded_model
 from nas_edge.pipeline.tables.finding import load_table_for
-from nas_edge.pipeline.targets import load_target
 from nas_edge.profiling import Measurement, Protocol
 from nas_edge.runtimes import get_runtime
 from nas_edge.search.constraints import Constraint

@@ -151,10 +151,10 @@ def test_predicted_against_measured(precision: str) -> None:
     from nas_edge.devices import LocalDevice
     from nas_edge.latency import LatencyPredictor
     from nas_edge.latency.check import spearman
-    from nas_edge.pipeline.bench import Bench
+    from nas_edge.pipeline.devices.bench import Bench
+    from nas_edge.pipeline.devices.targets import load_target
     from nas_edge.pipeline.seeded import seeded_model
     from nas_edge.pipeline.tables.finding import load_table_for
-    from nas_edge.pipeline.targets import load_target
     from nas_edge.profiling import Protocol
     from nas_edge.runtimes import get_runtime
     from nas_edge.spaces import SearchSpace

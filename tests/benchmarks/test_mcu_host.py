@@ -11,7 +11,7 @@ import pytest
 from nas_edge.mcu import reference
 from nas_edge.mcu.codegen import Pixels, build_for_host, generate
 from nas_edge.pipeline.bundle import load_bundle
-from nas_edge.pipeline.export_c import graph_of
+from nas_edge.pipeline.exporting.c import graph_of
 from nas_edge.pipeline.networks import bundle_dataset, bundle_preprocess, deployed_model, subnet_of_bundle
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.report import SearchReport

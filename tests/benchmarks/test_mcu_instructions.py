@@ -9,9 +9,9 @@ from nas_edge.latency import LatencyPredictor
 from nas_edge.mcu.boards import load_board
 from nas_edge.mcu.counted import count_network
 from nas_edge.mcu.emulator import Method
+from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.seeded import seeded_model
 from nas_edge.pipeline.tables.modelled import instruction_table
-from nas_edge.pipeline.targets import load_target
 from nas_edge.search.metrics import MetricContext, build_metrics
 from nas_edge.spaces import Precision, SearchSpace
 from tests.emulated import needs_emulator

@@ -11,7 +11,7 @@ from nas_edge.pipeline.networks import bundle_dataset, bundle_evaluator, bundle_
 from nas_edge.search.constraints import Constraint
 from nas_edge.search.metrics import MetricContext, build_metrics
 from nas_edge.search.run import search
-from nas_edge.training.accuracy_fit import fit_accuracy_predictor
+from nas_edge.training.fitting.accuracy_fit import fit_accuracy_predictor
 
 pytestmark = pytest.mark.benchmark
 

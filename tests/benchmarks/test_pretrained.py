@@ -22,14 +22,14 @@ from nas_edge.data import Dataset, Preprocess, load_dataset
 from nas_edge.data.calibration import read_calibration
 from nas_edge.files import read_yaml
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, SPACE, WEIGHTS, load_bundle
+from nas_edge.pipeline.learning.starting import find_start
 from nas_edge.pipeline.networks import bundle_evaluator, bundle_views
 from nas_edge.pipeline.running.pipelines import open_pipeline
-from nas_edge.pipeline.starting import find_start
 from nas_edge.spaces import Population, SearchSpace, Template
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.supernet.weights import load_weights
-from nas_edge.training.evaluate import PLAIN, Evaluation, Evaluator, View
-from nas_edge.training.loop import HISTORY
+from nas_edge.training.measuring.evaluate import PLAIN, Evaluation, Evaluator, View
+from nas_edge.training.running.loop import HISTORY
 from nas_edge.training.supernet_run import middle
 
 pytestmark = pytest.mark.benchmark

@@ -68,8 +68,8 @@ def test_tensorflow_lite_micro_computes_the_same_bits() -> None:
 def test_vela_estimates(name: str) -> None:
     pytest.importorskip("ai_edge_litert")
     pytest.importorskip("ethosu")
-    from nas_edge.pipeline.estimated_flow import estimate_on, origin_of
-    from nas_edge.pipeline.targets import load_target
+    from nas_edge.pipeline.devices.targets import load_target
+    from nas_edge.pipeline.profiling.estimated import estimate_on, origin_of
 
     target = load_target(name)
     print(f"\n{name}: modelled, nothing is measured\nsubnet       ms      SRAM  operators on NPU / CPU")

@@ -11,8 +11,8 @@ from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.networks import bundle_dataset, bundle_evaluator, bundle_views
 from nas_edge.spaces import Precision
 from nas_edge.spreading.processes import InProcess, Processes
-from nas_edge.training.subnet_work import OpenSubnets
-from nas_edge.training.subnets import choose_subnets
+from nas_edge.training.measuring.subnet_work import OpenSubnets
+from nas_edge.training.measuring.subnets import choose_subnets
 
 pytestmark = pytest.mark.benchmark
 

@@ -17,11 +17,11 @@ from torch.nn import functional
 from nas_edge.spaces import preset
 from nas_edge.supernet.static import StaticNet
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.answers import answers, float_model
-from nas_edge.training.batches import resize_batch
-from nas_edge.training.losses import Sandwich, soft_cross_entropy
-from nas_edge.training.memory import keep_freed_memory
+from nas_edge.training.measuring.answers import answers, float_model
+from nas_edge.training.objectives.batches import resize_batch
+from nas_edge.training.objectives.losses import Sandwich, soft_cross_entropy
 from nas_edge.training.recipe import Recipe
+from nas_edge.training.running.memory import keep_freed_memory
 from nas_edge.training.supernet_run import middle
 
 pytestmark = pytest.mark.benchmark

@@ -27,13 +27,13 @@ from nas_edge.data import Dataset, Preprocess, Split
 from nas_edge.data.images import ArrayImages
 from nas_edge.spaces import preset
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.checkpoint import Position
-from nas_edge.training.losses import Sandwich
-from nas_edge.training.memory import keep_freed_memory
+from nas_edge.training.running.checkpoint import Position
+from nas_edge.training.objectives.losses import Sandwich
+from nas_edge.training.running.memory import keep_freed_memory
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.schedule import Horizon
-from nas_edge.training.stepping import Run, Setting
-from nas_edge.training.workers import Workers, joined_workers
+from nas_edge.training.running.schedule import Horizon
+from nas_edge.training.running.stepping import Run, Setting
+from nas_edge.training.together.workers import Workers, joined_workers
 
 space, side, batch, rounds = sys.argv[1], *map(int, sys.argv[2:])
 torch.set_num_threads(1)

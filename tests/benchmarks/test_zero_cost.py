@@ -12,7 +12,7 @@ import nas_edge
 from nas_edge.accuracy import kendall_tau, read_accuracy
 from nas_edge.pipeline.bundle import ACCURACY, load_bundle
 from nas_edge.pipeline.zero_cost import zero_cost_of_bundle
-from nas_edge.training.zero_cost import PROXIES
+from nas_edge.training.measuring.zero_cost import PROXIES
 
 pytestmark = pytest.mark.benchmark
 

@@ -16,8 +16,8 @@ from nas_edge.pipeline.accuracy_flow import measure_accuracy, spread_over_cost
 from nas_edge.pipeline.bundle import Bundle, load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.networks import bundle_dataset, bundle_evaluator
-from nas_edge.training.evaluate import PLAIN
-from nas_edge.training.subnets import choose_subnets, measure_subnets
+from nas_edge.training.measuring.evaluate import PLAIN
+from nas_edge.training.measuring.subnets import choose_subnets, measure_subnets
 
 
 @pytest.fixture(scope="module")

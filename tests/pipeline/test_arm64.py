@@ -17,7 +17,7 @@ import pytest
 
 from nas_edge.cli.main import invoke
 from nas_edge.devices.ssh import ssh_device
-from nas_edge.pipeline.adding import Wishes, add_target
+from nas_edge.pipeline.devices.adding import Wishes, add_target
 from nas_edge.runtimes.agent import AgentRuntime
 from nas_edge.runtimes.litert import LiteRt
 from nas_edge.runtimes.onnx_runtime import OnnxRuntime

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nas_edge.errors import FormatError, TrainingError
-from nas_edge.pipeline.beginning import BEGINNING, hold_to_beginning
+from nas_edge.pipeline.learning.beginning import BEGINNING, hold_to_beginning
 
 FACTS = {"space": {"name": "tiny", "sides": (16, 24)}, "teacher": None}
 

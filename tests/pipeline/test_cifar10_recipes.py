@@ -18,7 +18,7 @@ from nas_edge.training.supernet_run import SupernetRun, train_supernet
 from tests.pipeline.cifar10 import made_up
 
 
-@pytest.mark.parametrize(("name", "minutes"), [("cifar10", 111), ("cifar10-gpu", 25)])
+@pytest.mark.parametrize(("name", "minutes"), [("cifar10", 180), ("cifar10-gpu", 25)])
 def test_a_recipe_trains_the_space_it_names(
     name: str, minutes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,10 +9,10 @@ import pytest
 from nas_edge.cli.main import invoke
 from nas_edge.devices import DeviceFingerprint, DeviceState, LocalDevice
 from nas_edge.errors import ConfigError, DeviceError, UnknownNameError
-from nas_edge.pipeline import doctor as room
-from nas_edge.pipeline.adding import Wishes, add_target
-from nas_edge.pipeline.doctor import doctor
-from nas_edge.pipeline.targets import load_target
+from nas_edge.pipeline.devices import doctor as room
+from nas_edge.pipeline.devices.adding import Wishes, add_target
+from nas_edge.pipeline.devices.doctor import doctor
+from nas_edge.pipeline.devices.targets import load_target
 from tests.devices.sshd import *  # noqa: F403 - fixtures
 
 

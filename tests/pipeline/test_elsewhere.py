@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from nas_edge.cli.main import invoke
-from nas_edge.pipeline.adding import Wishes, add_target
+from nas_edge.pipeline.devices.adding import Wishes, add_target
+from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.tables.finding import load_table_for
-from nas_edge.pipeline.targets import load_target
 from nas_edge.spaces import SearchSpace
 from nas_edge.spaces.onnx_blocks import build_onnx
 from tests.conftest import ROOT

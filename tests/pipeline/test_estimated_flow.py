@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from nas_edge.errors import ConfigError, MeasurementError
-from nas_edge.pipeline.profile_command import profile_command
-from nas_edge.pipeline.targets import load_target
+from nas_edge.pipeline.devices.targets import load_target
+from nas_edge.pipeline.profiling.command import profile_command
 from nas_edge.spaces import SearchSpace
 from nas_edge.spaces.onnx_blocks import build_onnx
 from nas_edge.spaces.onnx_quantise import quantise

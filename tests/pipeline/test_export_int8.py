@@ -12,12 +12,12 @@ import pytest
 from onnx import numpy_helper
 
 from nas_edge.errors import NasEdgeError, UnknownNameError
-from nas_edge.pipeline.adding import Wishes, add_target
-from nas_edge.pipeline.export_flow import ExportWishes, export_flow
-from nas_edge.pipeline.export_int8 import targets_of
+from nas_edge.pipeline.devices.adding import Wishes, add_target
+from nas_edge.pipeline.devices.targets import load_target
+from nas_edge.pipeline.exporting.flow import ExportWishes, export_flow
+from nas_edge.pipeline.exporting.int8 import targets_of
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
-from nas_edge.pipeline.targets import load_target
 from nas_edge.runtimes.saturation import weight_bits
 from nas_edge.runtimes.visits import RemoteRuntime
 from tests.devices.sshd import *  # noqa: F403 - fixtures

@@ -14,8 +14,8 @@ import pytest
 from nas_edge.errors import ConfigError, ExportError, FormatError, UnknownNameError
 from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
-from nas_edge.pipeline.export_flow import ExportWishes, export_flow, exported_model
-from nas_edge.pipeline.profile_flow import profile_flow
+from nas_edge.pipeline.exporting.flow import ExportWishes, export_flow, exported_model
+from nas_edge.pipeline.profiling.timed import profile_flow
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.runtimes.model_precision import model_precision

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nas_edge.pipeline.fitting import fitting_batch
+from nas_edge.pipeline.learning.fitting import fitting_batch
 from nas_edge.training.recipe import Recipe
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from nas_edge.errors import ConfigError, FormatError, NasEdgeError
-from nas_edge.pipeline.export_flow import ExportWishes, export_flow
-from nas_edge.pipeline.profile_flow import profile_flow
-from nas_edge.pipeline.reaching import run_by
+from nas_edge.pipeline.devices.reaching import run_by
+from nas_edge.pipeline.devices.targets import load_target
+from nas_edge.pipeline.exporting.flow import ExportWishes, export_flow
+from nas_edge.pipeline.profiling.timed import profile_flow
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
-from nas_edge.pipeline.targets import load_target
 from nas_edge.spaces import Activation, BlockSpec, Kind, Padding
 from nas_edge.spaces.onnx_blocks import build_onnx
 

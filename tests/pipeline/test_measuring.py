@@ -8,7 +8,7 @@ import pytest
 
 from nas_edge.data import Preprocess, load_dataset
 from nas_edge.errors import FormatError
-from nas_edge.pipeline.measuring import plan_measuring
+from nas_edge.pipeline.learning.measuring import plan_measuring
 from nas_edge.spaces import Template
 from tests.bundles import make_images
 

@@ -14,13 +14,13 @@ from nas_edge.mcu.codegen import generate, write_library
 from nas_edge.mcu.counted import read_onnx
 from nas_edge.mcu.emulator.line import emulated_line
 from nas_edge.mcu.firmware import SERIAL, build_firmware
-from nas_edge.pipeline.counted_report import CountedReport
-from nas_edge.pipeline.profile_command import profile_command
+from nas_edge.pipeline.devices.targets import load_target
+from nas_edge.pipeline.profiling.command import profile_command
+from nas_edge.pipeline.profiling.counted_report import CountedReport
+from nas_edge.pipeline.profiling.serial_line import SerialReport
 from nas_edge.pipeline.seeded import seeded_model
-from nas_edge.pipeline.serial_flow import SerialReport
 from nas_edge.pipeline.tables.finding import load_table_for
 from nas_edge.pipeline.tables.modelled import instruction_table
-from nas_edge.pipeline.targets import load_target
 from nas_edge.spaces import SearchSpace
 from tests.emulated import needs_emulator
 

@@ -13,15 +13,15 @@ import pytest
 from nas_edge.errors import BudgetError, ConfigError, ExportError, SpaceError, UnknownNameError
 from nas_edge.memory import layers_of, plan_memory
 from nas_edge.pipeline.bundle import load_bundle, predictor_file
-from nas_edge.pipeline.export_c import Chip
-from nas_edge.pipeline.export_flow import export_flow
-from nas_edge.pipeline.export_report import ExportReport
-from nas_edge.pipeline.microcontrollers import board_of, firmware_of, memory_limits
+from nas_edge.pipeline.devices.microcontrollers import board_of, firmware_of, memory_limits
+from nas_edge.pipeline.devices.targets import load_target
+from nas_edge.pipeline.exporting.c import Chip
+from nas_edge.pipeline.exporting.flow import export_flow
+from nas_edge.pipeline.exporting.report import ExportReport
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.report import SearchReport
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.searching.task import prepare
-from nas_edge.pipeline.targets import load_target
 from nas_edge.spaces import Padding, SearchSpace, Stage, Stem, Tail, Template
 
 CHIP = """format: 1

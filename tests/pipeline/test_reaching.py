@@ -8,11 +8,11 @@ from nas_edge.devices import DeviceFingerprint
 from nas_edge.errors import ConfigError, DeviceError
 from nas_edge.latency import LatencyTable, TableHeader, write_table
 from nas_edge.origin import Origin, OriginKind
-from nas_edge.pipeline.bench import can_be_reached, open_bench
-from nas_edge.pipeline.known_devices import KnownDevice, address_slug, recall, remember
-from nas_edge.pipeline.reaching import at_device, open_device
+from nas_edge.pipeline.devices.bench import can_be_reached, open_bench
+from nas_edge.pipeline.devices.known import KnownDevice, address_slug, recall, remember
+from nas_edge.pipeline.devices.reaching import at_device, open_device
+from nas_edge.pipeline.devices.targets import DeviceAddress, Target, load_target
 from nas_edge.pipeline.tables.finding import load_table_for
-from nas_edge.pipeline.targets import DeviceAddress, Target, load_target
 
 PI = DeviceFingerprint("Cortex-A72", "0x41", 8, 0xD08, cores=4, machine_id="01234567")
 

@@ -13,13 +13,13 @@ import torch
 import nas_edge.data
 from nas_edge.data import Dataset, Split
 from nas_edge.data.images import ArrayImages
-from nas_edge.pipeline import train_flow
 from nas_edge.pipeline.bundle import bundle_names, load_bundle
+from nas_edge.pipeline.learning import train_flow
 from nas_edge.pipeline.running.pipelines import read_pipeline
 from nas_edge.pipeline.running.steps import TrainArguments
 from nas_edge.progress import silent
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.phases import Phase
+from nas_edge.training.objectives.phases import Phase
 from nas_edge.training.recipe import Recipe
 
 PIPELINES = Path(__file__).resolve().parents[2] / "pipelines"

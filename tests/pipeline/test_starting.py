@@ -12,9 +12,9 @@ import torch
 
 from nas_edge.errors import FormatError, MissingExtraError, NasEdgeError, TrainingError, UnknownNameError
 from nas_edge.pipeline.bundle import load_bundle
-from nas_edge.pipeline.starting import find_start
-from nas_edge.pipeline.teaching import find_teacher
-from nas_edge.pipeline.train_flow import train_flow
+from nas_edge.pipeline.learning.starting import find_start
+from nas_edge.pipeline.learning.teaching import find_teacher
+from nas_edge.pipeline.learning.train_flow import train_flow
 from nas_edge.spaces import preset
 from nas_edge.supernet.supernet import Supernet
 from tests.supernet.timm_record import RECORD, weights

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas_edge.errors import ConfigError, FormatError, UnknownNameError
-from nas_edge.pipeline.targets import ALIASES, load_target, read_target, target_names
+from nas_edge.pipeline.devices.targets import ALIASES, load_target, read_target, target_names
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = "format: 1\ndescription: a board\nruntime: onnxruntime\ndevice: {kind: ssh, address: me@board}\n"

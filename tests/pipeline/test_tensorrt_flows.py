@@ -13,9 +13,9 @@ import onnx
 import pytest
 
 from nas_edge.cli.main import invoke
-from nas_edge.pipeline.adding import Wishes, add_target
 from nas_edge.pipeline.bundle import load_bundle
-from nas_edge.pipeline.export_flow import ExportWishes, export_flow
+from nas_edge.pipeline.devices.adding import Wishes, add_target
+from nas_edge.pipeline.exporting.flow import ExportWishes, export_flow
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.runtimes.model_precision import model_precision

@@ -17,12 +17,12 @@ from nas_edge.accuracy import read_accuracy
 from nas_edge.errors import ConfigError, DataError, TrainingError, UnknownNameError
 from nas_edge.pipeline.bundle import ACCURACY, load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
-from nas_edge.pipeline.export_flow import export_flow
+from nas_edge.pipeline.exporting.flow import export_flow
+from nas_edge.pipeline.learning.train_flow import finetune_flow, read_recipe, train_flow
 from nas_edge.pipeline.networks import FINETUNED
 from nas_edge.pipeline.running.pipelines import read_pipeline
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
-from nas_edge.pipeline.train_flow import finetune_flow, read_recipe, train_flow
 from nas_edge.spaces import Template
 from tests.bundles import make_images
 
@@ -124,7 +124,8 @@ def test_kill_9_at_any_moment_and_the_same_command_gives_the_same_bundle(work: P
     recipe = work / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE | {"epochs": 4}))
     code = (
-        "import sys, torch, yaml; from pathlib import Path; from nas_edge.pipeline.train_flow import train_flow\n"
+        "import sys, torch, yaml; from pathlib import Path\n"
+        "from nas_edge.pipeline.learning.train_flow import train_flow\n"
         f"torch.set_num_threads(1); recipe = yaml.safe_load(Path({str(recipe)!r}).read_text())\n"
         f"train_flow({str(work / 'images')!r}, {str(work / 'space.yaml')!r}, Path({str(out)!r}), recipe=recipe, "
         f"name='colours', subnets={SUBNETS})"

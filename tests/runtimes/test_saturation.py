@@ -1,7 +1,12 @@
-"""Int8 arithmetic that overflows is noticed: here it is imitated, as CPUs without VNNI do it."""
+"""Int8 arithmetic that overflows is noticed: imitated here, and by ONNX Runtime itself on an emulated CPU."""
 
 from __future__ import annotations
 
+import json
+import platform
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +57,22 @@ def test_this_machine_gets_8_bits_where_it_has_vnni() -> None:
 def test_a_runtime_that_gives_nonsense_is_told() -> None:
     with pytest.raises(MeasurementError, match="no finite result"):
         saturates(lambda model, inputs: np.full((1, 64), np.nan, np.float32))
+
+
+QEMU = shutil.which("qemu-x86_64-static") or shutil.which("qemu-x86_64")
+_ASKED = """
+import json
+from nas_edge.runtimes.saturation import saturates, weight_bits
+from nas_edge.spaces.onnx_session import answering_session
+answers = lambda model, inputs: answering_session(model).run(None, {"input": inputs})[0]
+print(json.dumps({"bits": weight_bits(), "answers overflow": saturates(answers)}))
+"""
+
+
+def test_a_cpu_without_vnni_gets_7_bits_and_answers_there_are_exact_all_the_same() -> None:
+    if not QEMU or platform.machine() != "x86_64":
+        pytest.skip("needs an x86-64 machine and qemu-x86_64-static (Debian: qemu-user-static)")
+    done = subprocess.run(
+        [QEMU, "-cpu", "Haswell", sys.executable, "-c", _ASKED], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert json.loads(done.stdout) == {"bits": 7, "answers overflow": False}

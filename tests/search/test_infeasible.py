@@ -30,6 +30,14 @@ def test_a_limit_on_the_objective_itself_is_not_called_slack(tiny_space):
     assert [slack.constraint.metric for slack in result.slack] == ["params"]
 
 
+def test_limits_on_one_metric_that_exclude_each_other_are_told_before_anything_is_searched(tiny_space):
+    macs = AdditiveMetric("macs", "MACs", tiny_space.costs(lambda block: block.macs, 4))
+    least = float(macs(tiny_space.enumerate()).min())
+    limits = [Constraint("macs", "<=", 2 * least), Constraint("macs", ">=", 3 * least)]
+    with pytest.raises(BudgetError, match=r"macs >= .* and macs <= .* exclude each other, by .* MACs"):
+        search(tiny_space, {"macs": macs}, limits, objective="macs")
+
+
 @pytest.mark.parametrize(("share", "told"), [(0.5, r"100\.0% off"), (0.001, "1,000 times as much")])
 def test_a_limit_far_below_all_is_missed_by_a_multiple(tiny_space, share, told):
     macs = AdditiveMetric("macs", "MACs", tiny_space.costs(lambda block: block.macs, 4))

@@ -4,8 +4,8 @@ import pytest
 from nas_edge.accuracy import AccuracySet, FeatureLayout, kendall_tau
 from nas_edge.errors import TrainingError
 from nas_edge.spaces import SearchSpace
-from nas_edge.training.accuracy_fit import FitOptions, fit_accuracy_predictor, sums_of_genes
-from nas_edge.training.distilling import ImitationOptions
+from nas_edge.training.fitting.accuracy_fit import FitOptions, fit_accuracy_predictor, sums_of_genes
+from nas_edge.training.fitting.distilling import ImitationOptions
 
 SPACE = SearchSpace.named("lite0")
 QUICK = FitOptions(imitation=ImitationOptions(rows=200, steps=30))

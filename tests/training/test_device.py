@@ -14,12 +14,12 @@ from nas_edge.data.augment import Augmentation, cutmix, mixup
 from nas_edge.errors import ConfigError, TrainingError
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training import device, stepping
-from nas_edge.training.feeding import Feed
-from nas_edge.training.loop import train
-from nas_edge.training.losses import Sandwich
+from nas_edge.training.objectives.losses import Sandwich
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.stepping import Setting
+from nas_edge.training.running import device, stepping
+from nas_edge.training.running.feeding import Feed
+from nas_edge.training.running.loop import train
+from nas_edge.training.running.stepping import Setting
 
 from .test_loop import RECIPE
 from .test_never_losing_a_run import assert_same
@@ -105,7 +105,7 @@ def scaled(monkeypatch: pytest.MonkeyPatch) -> None:
         stepping, "gradient_scaler", lambda recipe, where: torch.amp.GradScaler("cpu", growth_interval=4)
     )
     monkeypatch.setattr(device, "autocast", lambda images, recipe, bf16: torch.autocast("cpu", enabled=False))
-    monkeypatch.setattr("nas_edge.training.losses.autocast", device.autocast)
+    monkeypatch.setattr("nas_edge.training.objectives.losses.autocast", device.autocast)
 
 
 @pytest.mark.parametrize("clip", [0.0, 1.0])

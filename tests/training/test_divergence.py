@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nas_edge.training.divergence import adaptive_alpha_loss, alpha_divergence
+from nas_edge.training.objectives.divergence import adaptive_alpha_loss, alpha_divergence
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from nas_edge.training.evaluate import Evaluation, View, fixed_views, wilson
+from nas_edge.training.measuring.evaluate import Evaluation, View, fixed_views, wilson
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 20), (19, 20), (395, 431)])

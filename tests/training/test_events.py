@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from nas_edge.training.events import EventWriter, crc32c, record
+from nas_edge.training.running.events import EventWriter, crc32c, record
 
 
 def event_class():

@@ -11,8 +11,8 @@ from nas_edge.data import Preprocess
 from nas_edge.spaces import SearchSpace, Template
 from nas_edge.spaces.onnx_quantise import CANONICAL, QdqForm
 from nas_edge.supernet.fold import fold
-from nas_edge.training.answers import int8_model, ranges_of
-from nas_edge.training.fake_quantised import FakeQuantised, rounded, unfold
+from nas_edge.training.measuring.answers import int8_model, ranges_of
+from nas_edge.training.single.fake_quantised import FakeQuantised, rounded, unfold
 from tests.export.nets import lively, noise, rows
 
 

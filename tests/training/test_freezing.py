@@ -13,8 +13,8 @@ from nas_edge.data.augment import Augmentation
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.supernet.weights import to_stored_precision
-from nas_edge.training.evaluate import Evaluator
-from nas_edge.training.phases import Phase
+from nas_edge.training.measuring.evaluate import Evaluator
+from nas_edge.training.objectives.phases import Phase
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.supernet_run import SupernetRun, train_supernet
 

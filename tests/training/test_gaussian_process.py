@@ -8,9 +8,9 @@ from scipy.optimize import check_grad
 
 from nas_edge.accuracy import rmse
 from nas_edge.spaces import Population, SearchSpace
-from nas_edge.training import gaussian_process
-from nas_edge.training.distilling import ImitationOptions, fit_lines, fit_networks, wide_population
-from nas_edge.training.gaussian_process import GaussianProcess, Traits
+from nas_edge.training.fitting import gaussian_process
+from nas_edge.training.fitting.distilling import ImitationOptions, fit_lines, fit_networks, wide_population
+from nas_edge.training.fitting.gaussian_process import GaussianProcess, Traits
 
 SPACE = SearchSpace.named("mcu-tiny")
 

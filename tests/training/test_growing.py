@@ -16,11 +16,11 @@ from nas_edge.data import Dataset, Preprocess
 from nas_edge.errors import ConfigError
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.finetune import finetune_recipe
-from nas_edge.training.growing import growing_side
-from nas_edge.training.loop import Setting, train
-from nas_edge.training.losses import Sandwich
+from nas_edge.training.objectives.losses import Sandwich
 from nas_edge.training.recipe import Recipe
+from nas_edge.training.running.growing import growing_side
+from nas_edge.training.running.loop import Setting, train
+from nas_edge.training.single.finetune import finetune_recipe
 
 
 @given(

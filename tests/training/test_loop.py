@@ -14,10 +14,10 @@ from nas_edge.data.augment import Augmentation
 from nas_edge.errors import FormatError, TrainingError
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.evaluate import Evaluator
-from nas_edge.training.loop import CHECKPOINT, HISTORY
+from nas_edge.training.measuring.evaluate import Evaluator
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.schedule import FirstEpochs, Horizon, learning_rate
+from nas_edge.training.running.loop import CHECKPOINT, HISTORY
+from nas_edge.training.running.schedule import FirstEpochs, Horizon, learning_rate
 from nas_edge.training.supernet_run import SupernetRun, train_supernet
 
 RECIPE = Recipe(

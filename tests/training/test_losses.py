@@ -13,9 +13,9 @@ from torch.nn import functional
 from nas_edge.spaces import Template
 from nas_edge.supernet.layers import drop_connect
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.average import WeightAverage
-from nas_edge.training.losses import Sandwich, soft_cross_entropy
+from nas_edge.training.objectives.losses import Sandwich, soft_cross_entropy
 from nas_edge.training.recipe import Distillation, Recipe
+from nas_edge.training.running.average import WeightAverage
 
 IMAGES = torch.randn(4, 3, 24, 24, generator=torch.Generator().manual_seed(0))
 TARGETS = functional.one_hot(torch.tensor([0, 1, 0, 1])).float()

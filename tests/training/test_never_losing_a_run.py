@@ -21,11 +21,11 @@ from nas_edge.data import Dataset, Preprocess
 from nas_edge.errors import TrainingError
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training import checkpoint
-from nas_edge.training.history import History
-from nas_edge.training.loop import CHECKPOINT, HISTORY, Setting, Trained, train
-from nas_edge.training.losses import Sandwich
+from nas_edge.training.objectives.losses import Sandwich
 from nas_edge.training.recipe import Recipe
+from nas_edge.training.running import checkpoint
+from nas_edge.training.running.history import History
+from nas_edge.training.running.loop import CHECKPOINT, HISTORY, Setting, Trained, train
 
 from .test_loop import RECIPE
 

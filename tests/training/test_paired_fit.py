@@ -8,8 +8,8 @@ import pytest
 from nas_edge.accuracy import AccuracyPredictor, AccuracySet, FeatureLayout, rmse
 from nas_edge.errors import SpaceError, TrainingError
 from nas_edge.spaces import SearchSpace
-from nas_edge.training.accuracy_fit import sums_of_genes
-from nas_edge.training.paired_fit import fit_paired_predictor
+from nas_edge.training.fitting.accuracy_fit import sums_of_genes
+from nas_edge.training.fitting.paired_fit import fit_paired_predictor
 
 SPACE = SearchSpace.named("lite0")
 IMAGES = 20_000

@@ -15,9 +15,9 @@ from nas_edge.data import Dataset, Preprocess
 from nas_edge.errors import TrainingError
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training import processes
-from nas_edge.training.processes import train_in_processes
 from nas_edge.training.supernet_run import SupernetRun
+from nas_edge.training.together import processes
+from nas_edge.training.together.processes import train_in_processes
 
 from .test_workers import PLAIN
 

@@ -17,13 +17,14 @@ from nas_edge.data.augment import Augmentation
 from nas_edge.errors import ConfigError
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training import stepping, supernet_run
-from nas_edge.training.average import WeightAverage
-from nas_edge.training.loop import Setting, train
-from nas_edge.training.losses import Sandwich, Single, soft_cross_entropy
-from nas_edge.training.phases import Phase
+from nas_edge.training import supernet_run
+from nas_edge.training.objectives.losses import Sandwich, Single, soft_cross_entropy
+from nas_edge.training.objectives.phases import Phase
+from nas_edge.training.objectives.shrinking import Shrinking
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.shrinking import Shrinking
+from nas_edge.training.running import stepping
+from nas_edge.training.running.average import WeightAverage
+from nas_edge.training.running.loop import Setting, train
 from nas_edge.training.supernet_run import SupernetRun, train_supernet
 
 IMAGES = torch.randn(4, 3, 24, 24, generator=torch.Generator().manual_seed(0))

@@ -17,10 +17,10 @@ from nas_edge.errors import ConfigError
 from nas_edge.spaces import SearchSpace, Template, preset
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training import supernet_run
-from nas_edge.training.evaluate import Evaluator
-from nas_edge.training.phases import Phase, sorts_channels, space_of
+from nas_edge.training.measuring.evaluate import Evaluator
+from nas_edge.training.objectives.phases import Phase, sorts_channels, space_of
+from nas_edge.training.objectives.shrinking import Shrinking
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.shrinking import Shrinking
 from nas_edge.training.supernet_run import SupernetRun, train_supernet
 
 PHASES = (

@@ -16,9 +16,9 @@ from nas_edge.errors import DataError
 from nas_edge.spaces import Precision, Template
 from nas_edge.spreading import Spread
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.evaluate import PLAIN, Evaluator, fixed_views
-from nas_edge.training.subnet_work import OpenSubnets, one_thread
-from nas_edge.training.subnets import answers_of_subnets, choose_subnets, measure_subnets
+from nas_edge.training.measuring.evaluate import PLAIN, Evaluator, fixed_views
+from nas_edge.training.measuring.subnet_work import OpenSubnets, one_thread
+from nas_edge.training.measuring.subnets import answers_of_subnets, choose_subnets, measure_subnets
 from tests.bundles import make_images
 
 VIEWS = fixed_views(4, True, False)

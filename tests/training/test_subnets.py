@@ -11,8 +11,8 @@ from nas_edge.data import Preprocess
 from nas_edge.errors import FormatError
 from nas_edge.spaces import SearchSpace
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.evaluate import PLAIN, Evaluator
-from nas_edge.training.subnets import choose_subnets, measure_subnets
+from nas_edge.training.measuring.evaluate import PLAIN, Evaluator
+from nas_edge.training.measuring.subnets import choose_subnets, measure_subnets
 
 
 def test_chosen_subnets_are_distinct_and_spread_over_macs() -> None:

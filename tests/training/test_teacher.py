@@ -10,9 +10,9 @@ from torch.nn import functional
 from nas_edge.errors import ConfigError
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.losses import Sandwich
+from nas_edge.training.objectives.losses import Sandwich
+from nas_edge.training.objectives.teacher import NetworkTeacher
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.teacher import NetworkTeacher
 
 
 class Fixed:

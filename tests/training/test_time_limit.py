@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from nas_edge.data import Dataset, Preprocess
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training import stepping
-from nas_edge.training.checkpoint import Position
-from nas_edge.training.loop import Setting, Trained, train
-from nas_edge.training.losses import Sandwich
-from nas_edge.training.pace import Pace
+from nas_edge.training.objectives.losses import Sandwich
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.schedule import FirstEpochs, Horizon, learning_rate
+from nas_edge.training.running import stepping
+from nas_edge.training.running.checkpoint import Position
+from nas_edge.training.running.loop import Setting, Trained, train
+from nas_edge.training.running.pace import Pace
+from nas_edge.training.running.schedule import FirstEpochs, Horizon, learning_rate
 
 STEPS = 6  # an epoch: 96 pictures in batches of 16
 

@@ -17,10 +17,10 @@ from nas_edge.data import Dataset, Preprocess
 from nas_edge.errors import ConfigError, TrainingError
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.losses import Sandwich
+from nas_edge.training.objectives.losses import Sandwich
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.stepping import Run, Setting
-from nas_edge.training.workers import Workers
+from nas_edge.training.running.stepping import Run, Setting
+from nas_edge.training.together.workers import Workers
 
 from .conftest import TEMPLATE, striped_dataset
 
@@ -36,9 +36,9 @@ import torch
 torch.set_num_threads(1)
 from tests.training.conftest import TEMPLATE, striped_dataset
 from tests.training.test_workers import plain_setting
-from nas_edge.training.loop import train
-from nas_edge.training.stepping import Run
-from nas_edge.training.workers import joined_workers
+from nas_edge.training.running.loop import train
+from nas_edge.training.running.stepping import Run
+from nas_edge.training.together.workers import joined_workers
 out = Path(sys.argv[1])
 """
 STEP = """

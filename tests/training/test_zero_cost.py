@@ -14,7 +14,7 @@ from torch import nn
 from nas_edge.errors import SpaceError, UnknownNameError
 from nas_edge.spaces import Activation, BlockSpec, Kind, SearchSpace
 from nas_edge.supernet.static import StaticNet
-from nas_edge.training import zero_cost as zc
+from nas_edge.training.measuring import zero_cost as zc
 
 
 def chain(*channels: int, side: int = 8) -> StaticNet:

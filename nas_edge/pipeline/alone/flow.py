@@ -13,7 +13,7 @@ from nas_edge.errors import ConfigError, FormatError, TrainingError
 from nas_edge.files import make_directory, read_json, write_json, write_yaml
 from nas_edge.pipeline.alone.subject import Subject
 from nas_edge.pipeline.bundle import CALIBRATION, FORMAT, HEADER, SPACE
-from nas_edge.pipeline.fitting import fitting_batch
+from nas_edge.pipeline.learning.fitting import fitting_batch
 from nas_edge.pipeline.networks import FINETUNED, bundle_evaluator
 from nas_edge.pipeline.running.directory import OWN_BUNDLE, RESULT, held, write_manifest, write_result
 from nas_edge.progress import Progress, silent
@@ -21,9 +21,9 @@ from nas_edge.units import format_count, format_duration
 
 if TYPE_CHECKING:
     from nas_edge.data import Dataset, Preprocess
-    from nas_edge.training.alone import Alone
-    from nas_edge.training.evaluate import Evaluation, Evaluator
+    from nas_edge.training.measuring.evaluate import Evaluation, Evaluator
     from nas_edge.training.recipe import Recipe
+    from nas_edge.training.single.alone import Alone
 
 KIND = "alone"
 _WORK, _IDENTITY = "work", "alone.json"
@@ -97,8 +97,8 @@ def alone_flow(
     Raises:
         DataError, TrainingError, ConfigError: what cannot be used, and why.
     """
-    from nas_edge.training.alone import fresh_network, train_alone
-    from nas_edge.training.loop import HISTORY, uses_bf16
+    from nas_edge.training.running.loop import HISTORY, uses_bf16
+    from nas_edge.training.single.alone import fresh_network, train_alone
 
     begun, cpu_s = time.monotonic(), time.process_time()
     chosen = subject.recipe(dict(recipe or {}), epochs, seed)
@@ -156,7 +156,7 @@ def _check_same(path: Path, identity: dict[str, str]) -> None:
 def _evaluator(subject: Subject, dataset: Dataset, preprocess: Preprocess, recipe: Recipe) -> Evaluator:
     """Batch norms are recalibrated on the bundle's own calibration images, else on drawn training images."""
     from nas_edge.data.calibration import choose_calibration
-    from nas_edge.training.evaluate import Evaluator
+    from nas_edge.training.measuring.evaluate import Evaluator
 
     if subject.bundle is not None:
         return bundle_evaluator(subject.bundle)

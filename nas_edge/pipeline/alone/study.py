@@ -197,7 +197,7 @@ def _answers(
     bundle: Bundle, population: Population, runs: list[Path], dataset: Dataset, out: Path, progress: Progress
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Right answers with inherited weights and alone, bool [subnets, images, views] each."""
-    from nas_edge.training.subnets import answers_of_subnets
+    from nas_edge.training.measuring.subnets import answers_of_subnets
 
     evaluator, views, split = bundle_evaluator(bundle), bundle_views(bundle), dataset.search
     inherited = answers_of_subnets(

@@ -67,8 +67,8 @@ class Subject:
 
     def recipe(self, changes: dict[str, Any], epochs: int | None, seed: int) -> Recipe:
         """How it is trained: by default as often over the images as the bundle's supernet was. Raises ConfigError."""
-        from nas_edge.training.alone import alone_recipe
         from nas_edge.training.recipe import Recipe
+        from nas_edge.training.single.alone import alone_recipe
 
         header: dict[str, Any] = {} if self.bundle is None else self.bundle.header
         passes = header.get("trained", {}).get("epochs")

@@ -88,11 +88,11 @@ def _of_table(request: CompareRequest, path: Path) -> ComparedProblem:
 
 
 def _of_surrogates(request: CompareRequest) -> ComparedProblem:
+    from nas_edge.pipeline.devices.targets import load_target
     from nas_edge.pipeline.searching.aims import chosen_precisions, open_aim
     from nas_edge.pipeline.searching.request import SearchRequest
     from nas_edge.pipeline.searching.source import ZERO_COST, open_source
     from nas_edge.pipeline.searching.task import SearchTask
-    from nas_edge.pipeline.targets import load_target
     from nas_edge.progress import silent
 
     several = len(request.objectives) > 1

@@ -97,6 +97,8 @@ def parse_strategy(text: str) -> tuple[str, dict[str, Any]]:
     name, *settings = text.split(":")
     if text == AUTO:
         return AUTO, {}
+    if name == AUTO:
+        raise ConfigError(f"strategy {text!r}: {AUTO!r} chooses one that fits, options are of a strategy with a name")
     entry = strategy_entry(name)
     kinds = {field.name: type(getattr(entry.options(), field.name)) for field in fields(entry.options)}
     options: dict[str, Any] = {}

@@ -94,7 +94,7 @@ class TrainArguments(Arguments):
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Train into `out`, by default the step's directory; cut off, it goes on from there."""
-        from nas_edge.pipeline.train_flow import train_flow
+        from nas_edge.pipeline.learning.train_flow import train_flow
 
         options = self.model_dump(exclude={"data", "space", "out", "time_limit"})
         return train_flow(
@@ -158,7 +158,7 @@ class ExportArguments(_OnRun):
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Export into the run, where a later profile finds the file."""
-        from nas_edge.pipeline.export_flow import ExportWishes, export_flow
+        from nas_edge.pipeline.exporting.flow import ExportWishes, export_flow
 
         wishes = ExportWishes(self.keep_float, self.sensitivity, self.calibrate, self.target)
         return export_flow(self.run_directory(named), self.format, self.precision, None, progress, wishes)
@@ -175,7 +175,7 @@ class ProfileArguments(_OnRun):
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Profile the run's network."""
-        from nas_edge.pipeline.profile_command import profile_command
+        from nas_edge.pipeline.profiling.command import profile_command
 
         subject = self.run_directory(named)
         return profile_command(
@@ -210,7 +210,7 @@ class FinetuneArguments(_OnRun):
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Train the run's network on its own, in the run."""
-        from nas_edge.pipeline.train_flow import finetune_flow
+        from nas_edge.pipeline.learning.train_flow import finetune_flow
 
         return finetune_flow(
             self.run_directory(named), data=self.data, epochs=self.epochs, time_limit_s=self.time_limit, qat=self.qat,

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 from nas_edge.errors import ConfigError
 from nas_edge.latency import LatencyPredictor
-from nas_edge.pipeline.reaching import at_device
+from nas_edge.pipeline.devices.reaching import at_device
+from nas_edge.pipeline.devices.targets import Target, load_target
 from nas_edge.pipeline.searching.request import SearchRequest, TargetBudget
 from nas_edge.pipeline.tables.describing import this_machine
 from nas_edge.pipeline.tables.finding import FoundTable, load_table_for
 from nas_edge.pipeline.tables.keeping import improved
-from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.progress import Progress
 from nas_edge.search.metrics import TargetSources
 from nas_edge.spaces import Precision, SearchSpace
 
 if TYPE_CHECKING:
     from nas_edge.latency.energy import EnergyPredictor
-    from nas_edge.pipeline.bench import Bench
+    from nas_edge.pipeline.devices.bench import Bench
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,13 +101,16 @@ def open_aim(
     for precision in precisions:
         in_precision = target.model_copy(update={"precision": precision.value})
         found = load_table_for(in_precision, request.regime)
-        if not found.own and bench is not None:
+        # Precisions that share one table cannot be told apart by what they cost.
+        stands_in = len(precisions) > 1 and found.table.header.precision != precision.value
+        if (not found.own or stands_in) and bench is not None:
             found = _first_contact(in_precision, space.base, num_classes, bench, progress)
             notes.append(f"first contact: a few networks were timed, once; kept in {found.path}")
-        elif not found.own and len(precisions) > 1:
+        elif (not found.own or stands_in) and len(precisions) > 1:
             raise ConfigError(
                 f"target {target.name!r} has no table in {precision.value}: "
-                f"'nas-edge table measure --target {target.name} --precision {precision.value}' makes one"
+                f"'nas-edge table measure --target {target.name} --precision {precision.value}' makes one; or search "
+                "one precision"
             )
         elif not found.own and target.device.kind == "local":
             notes.append("run once without --no-verify: a minute of measuring replaces the model")
@@ -173,7 +176,7 @@ def _bench(request: SearchRequest, target: Target) -> Bench | None:
         return None
     if target.microcontroller:
         return None  # nothing is timed: see `counting`
-    from nas_edge.pipeline.bench import can_be_reached, open_bench
+    from nas_edge.pipeline.devices.bench import can_be_reached, open_bench
 
     if request.verify is None and not can_be_reached(target):
         return None

@@ -139,7 +139,7 @@ def count_chosen(task: SearchTask, aims: tuple[Aim, ...], model: bytes, arch: Po
 
     """
     from nas_edge.mcu.counted import count_network
-    from nas_edge.pipeline.microcontrollers import board_of
+    from nas_edge.pipeline.devices.microcontrollers import board_of
 
     limits = {constraint.metric: constraint.limit for constraint in task.constraints()}
     row = task.source.space.of_base(arch[None])

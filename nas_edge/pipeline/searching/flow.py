@@ -337,7 +337,7 @@ def _front(result: SearchResult, measured: Sequence[dict[str, float]]) -> tuple[
 
 def _protocol(task: SearchTask, effort: str, limit_s: float) -> Protocol:
     """A protocol that ends in time on a machine that is never quiet as well; what it rests on is then said."""
-    from nas_edge.pipeline.bench import protocol_for
+    from nas_edge.pipeline.devices.bench import protocol_for
 
     request = task.request
     return replace(protocol_for(effort, request.regime, request.statistic, request.seed), time_limit_s=limit_s)

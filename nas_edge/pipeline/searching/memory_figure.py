@@ -61,7 +61,7 @@ class MemoryFigure:
 
 def memory_figure(task: SearchTask, arch: Population) -> MemoryFigure | None:
     """The memory of one architecture, int8 [genes]; None where no target is a microcontroller."""
-    from nas_edge.pipeline.microcontrollers import firmware_of
+    from nas_edge.pipeline.devices.microcontrollers import firmware_of
 
     firmware = next((found for aim in task.aims if (found := firmware_of(aim.target)) is not None), None)
     if firmware is None:

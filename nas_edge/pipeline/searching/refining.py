@@ -72,7 +72,7 @@ def refine(task: SearchTask, state: SearchState, progress: Progress) -> tuple[Se
     bundle = task.source.bundle
     if bundle is None or task.precisions != (Precision.FP32,):
         raise ConfigError("--evaluate measures subnets of a bundle in fp32: leave --space and --precision out")
-    from nas_edge.training.accuracy_fit import fit_accuracy_predictor
+    from nas_edge.training.fitting.accuracy_fit import fit_accuracy_predictor
 
     precision, space = Precision.FP32, task.source.space
     known = read_accuracy(bundle.path / ACCURACY, bundle.space).of_precision(precision.value)
@@ -128,7 +128,7 @@ def _measure(bundle: Bundle, rows: Population, state: SearchState, progress: Pro
     """Accuracy of subnets on the search split, under the views that the bundle's own subnets were measured under."""
     from nas_edge.files import make_directory
     from nas_edge.pipeline.networks import bundle_dataset, bundle_evaluator, bundle_views
-    from nas_edge.training.subnets import answers_of_subnets
+    from nas_edge.training.measuring.subnets import answers_of_subnets
 
     split = bundle_dataset(bundle, None).search
     journal = make_directory(state.directory) / "subnets.jsonl"

@@ -107,6 +107,7 @@ def _external(
         return _zero_cost(request, name.removeprefix(ZERO_COST), space, classes, precisions[0], bundle)
     from nas_edge.accuracy.once_for_all import load_accuracy_predictor
 
+    space, notes = _told_apart(Path(name), space)
     predictor = load_accuracy_predictor(Path(name), space.base)
     if predictor.precision != precisions[0].value:
         raise ConfigError(
@@ -114,7 +115,19 @@ def _external(
             f"add --precision {predictor.precision}"
         )
     note = "the accuracy is the given predictor's: a figure to rank by, not one measured on your images"
-    return Source(space, classes, {precisions[0]: predictor}, bundle, {"accuracy predictor": Path(name)}, (note,))
+    files = {"accuracy predictor": Path(name)}
+    return Source(space, classes, {precisions[0]: predictor}, bundle, files, (note, *notes))
+
+
+def _told_apart(predictor: Path, space: SearchSpace) -> tuple[SearchSpace, tuple[str, ...]]:
+    """The resolutions that a predictor knows, and a note, where nobody has said which are wanted."""
+    from nas_edge.accuracy.once_for_all import resolutions_known
+
+    known = resolutions_known(predictor, space)
+    if "r" in dict(space.allowed) or not known or known == space.resolutions:
+        return space, ()
+    sides = ",".join(map(str, known))
+    return space.restrict(resolutions=known), (f"the predictor knows resolutions {sides}: others were left out",)
 
 
 def _zero_cost(

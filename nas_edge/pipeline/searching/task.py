@@ -11,11 +11,11 @@ import numpy as np
 
 from nas_edge import __version__
 from nas_edge.errors import ConfigError, UnknownNameError
-from nas_edge.pipeline.microcontrollers import firmware_of, memory_limits
+from nas_edge.pipeline.devices.microcontrollers import firmware_of, memory_limits
+from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.searching.aims import Aim, chosen_precisions, open_aim
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.searching.source import Source, open_source
-from nas_edge.pipeline.targets import load_target
 from nas_edge.progress import Progress, silent
 from nas_edge.search.constraints import Constraint
 from nas_edge.search.metrics import Metric, MetricContext, TargetSources, build_metrics, metric_names

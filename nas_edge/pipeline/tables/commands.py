@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from nas_edge.errors import SpaceError
 from nas_edge.latency.probes import PROBES
 from nas_edge.pipeline.bundle import EMBEDDED, load_bundle
+from nas_edge.pipeline.devices.targets import Target, load_target
 from nas_edge.pipeline.tables.finding import load_table_for, table_path
-from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import SearchSpace
 from nas_edge.units import format_duration
@@ -100,8 +100,8 @@ def measure_command(
         ConfigError, StorageError: the table cannot be written.
 
     """
-    from nas_edge.pipeline.bench import open_bench, protocol_for
-    from nas_edge.pipeline.reaching import at_device
+    from nas_edge.pipeline.devices.bench import open_bench, protocol_for
+    from nas_edge.pipeline.devices.reaching import at_device
     from nas_edge.pipeline.tables.measuring import measure_table
 
     asked = load_target(target)
@@ -158,7 +158,7 @@ def _count_command(
     progress: Progress,
 ) -> TableReport:
     from nas_edge.errors import DeviceError
-    from nas_edge.pipeline.microcontrollers import board_of
+    from nas_edge.pipeline.devices.microcontrollers import board_of
     from nas_edge.pipeline.tables.counting import count_table
 
     board = board_of(target)

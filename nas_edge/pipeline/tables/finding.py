@@ -15,12 +15,12 @@ from nas_edge.latency.nearest import Wanted, device_class, distance, nearest, tr
 from nas_edge.latency.table import MILLISECONDS, directory_name
 from nas_edge.latency.table_io import HEADER_FILE
 from nas_edge.origin import Origin, OriginKind
-from nas_edge.pipeline.known_devices import recall
+from nas_edge.pipeline.devices.known import recall
 from nas_edge.spaces import Precision, SearchSpace
 
 if TYPE_CHECKING:
     from nas_edge.devices import DeviceFingerprint
-    from nas_edge.pipeline.targets import Target
+    from nas_edge.pipeline.devices.targets import Target
 
 TABLES = "latency_tables"
 MICROCONTROLLER = "mcu"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nas_edge.devices import Device, DeviceFingerprint
     from nas_edge.latency.check import TableReport
     from nas_edge.latency.merge import Merge
-    from nas_edge.pipeline.targets import Target
+    from nas_edge.pipeline.devices.targets import Target
     from nas_edge.profiling import Interference, Measurement, Protocol
     from nas_edge.runtimes import Runtime
 

@@ -16,7 +16,7 @@ from nas_edge.origin import Origin, OriginKind
 
 if TYPE_CHECKING:
     from nas_edge.mcu.boards import Board
-    from nas_edge.pipeline.targets import Target
+    from nas_edge.pipeline.devices.targets import Target
 
 CYCLES_SUFFIX = "-cycles"
 """Of the table that lies beside one of instructions."""
@@ -60,7 +60,7 @@ def modelled_table(target: Target) -> tuple[LatencyTable, Path] | None:
         FormatError, ConfigError, TableError: the table that was found is damaged.
 
     """
-    from nas_edge.pipeline.microcontrollers import board_of
+    from nas_edge.pipeline.devices.microcontrollers import board_of
 
     for path in _paths(target, CYCLES_SUFFIX):
         return in_milliseconds(read_table(path), board_of(target)), path

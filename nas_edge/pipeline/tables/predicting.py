@@ -13,10 +13,10 @@ from nas_edge.latency.energy import has_energy, network_energy
 from nas_edge.latency.network_predictor import NetworkPredictor
 from nas_edge.latency.networks import is_net_config, read_net_config, read_onnx
 from nas_edge.pipeline.bundle import EMBEDDED
+from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.tables.commands import TableReport, chosen_space
 from nas_edge.pipeline.tables.describing import prediction_origin, table_share
 from nas_edge.pipeline.tables.finding import FoundTable, load_table_for
-from nas_edge.pipeline.targets import load_target
 from nas_edge.spaces import BlockSpec, Precision, SearchSpace, preset_names
 from nas_edge.units import format_count, format_ms
 

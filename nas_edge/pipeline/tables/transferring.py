@@ -23,9 +23,9 @@ from nas_edge.latency.pricing import Pricer
 from nas_edge.latency.table_io import HEADER_FILE
 from nas_edge.latency.transfer import transfer
 from nas_edge.origin import Origin, OriginKind
+from nas_edge.pipeline.devices.targets import Target, load_target
 from nas_edge.pipeline.tables.commands import TableReport, chosen_space
 from nas_edge.pipeline.tables.finding import TABLES, device_facts, load_table_for, nearest_table, table_path
-from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.spaces import Precision, SearchSpace
 
 COLUMNS = ("name", "space", "num_classes", "arch", "ms")

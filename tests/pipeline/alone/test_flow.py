@@ -21,12 +21,12 @@ from nas_edge.pipeline.alone.flow import alone_flow
 from nas_edge.pipeline.alone.subject import Subject, find_subject
 from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
-from nas_edge.pipeline.export_flow import export_flow
+from nas_edge.pipeline.exporting.flow import export_flow
+from nas_edge.pipeline.learning.train_flow import finetune_flow
 from nas_edge.pipeline.networks import FINETUNED, subnet_of_run
-from nas_edge.pipeline.profile_flow import model_of_run
+from nas_edge.pipeline.profiling.timed import model_of_run
 from nas_edge.pipeline.reporting.facts import read_facts
 from nas_edge.pipeline.running.directory import load_run
-from nas_edge.pipeline.train_flow import finetune_flow
 from nas_edge.spaces import Template
 from nas_edge.supernet.static import StaticNet
 
@@ -213,7 +213,7 @@ def test_kill_9_at_any_moment_and_the_same_command_gives_the_same_network(
 def test_full_disk_while_the_best_weights_are_kept_loses_nothing(
     subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nas_edge.training import alone
+    from nas_edge.training.single import alone
 
     def full(tensors, path, metadata) -> None:
         raise OSError(28, "No space left on device")

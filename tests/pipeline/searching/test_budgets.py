@@ -139,6 +139,11 @@ def test_the_precision_is_chosen_where_the_target_has_tables_and_the_bundle_accu
     monkeypatch.setattr("nas_edge.pipeline.bundle.Bundle.accuracy_predictor", lambda self, precision="fp32": fp32)
     with pytest.raises(ConfigError, match="no table in int8"):
         find(latency_ms=2.0, precision=("fp32", "int8"))
+    # A table of another precision that stands in says nothing of which precision is faster.
+    (stand / "targets").mkdir()
+    (stand / "targets" / "one-table.yaml").write_text(f"{BOARD}table: board/onnxruntime-fp32\n")
+    with pytest.raises(ConfigError, match="'one-table' has no table in int8"):
+        find(target="one-table", latency_ms=2.0, precision=("fp32", "int8"))
     write(stand, "board", tiny_space, Precision.INT8, lambda block: 5e-5 * max(block.weight_bytes, 30))
     report = find(latency_ms=2.0, precision=("fp32", "int8"))
     assert report.precision == report.arch["p"] == "int8"
@@ -158,6 +163,25 @@ def test_a_space_is_searched_by_a_predictor_of_its_own_without_a_bundle(stand: P
         find(**options)
     with pytest.raises(SpaceError, match="is of space 'tiny'"):
         find(**{**options, "space": "lite0"}, accuracy_predictor=str(predictor))
+
+
+def test_resolutions_that_a_predictor_does_not_know_are_left_out_unless_they_are_asked_for(
+    stand: Path, shared_dir: Path
+) -> None:
+    predictor = shared_dir / "data" / "ofa" / "acc_predictor.pth"
+    options = {
+        "bundle": "trashnet", "space": "ofa-mbv3-w1.2", "accuracy_predictor": str(predictor), "macs": 200e6,
+        "target": "samsung-note10",
+    }  # fmt: skip
+    report = find(**options)
+    assert report.arch["r"] % 16 == 0
+    assert any("knows resolutions 128,144,160,176,192,208,224" in note for note in report.notes)
+    asked = find(**options, resolutions=(160, 224))
+    assert asked.arch["r"] in (160, 224)
+    assert not any("knows resolutions" in note for note in asked.notes)
+    for given in ({"resolutions": (160, 164)}, {"fix": ("r=164",)}):
+        with pytest.raises(SpaceError, match="not 164"):
+            find(**options, **given)
 
 
 def test_a_zero_cost_proxy_ranks_networks_and_says_that_it_is_no_accuracy(stand: Path) -> None:

@@ -33,7 +33,7 @@ class Failing(FakeBench):
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> Failing:
     device = Failing(factor=1.15)
-    monkeypatch.setattr("nas_edge.pipeline.bench.open_bench", lambda target, *_: device)
+    monkeypatch.setattr("nas_edge.pipeline.devices.bench.open_bench", lambda target, *_: device)
     return device
 
 

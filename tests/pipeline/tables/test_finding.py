@@ -14,8 +14,8 @@ from nas_edge.devices.fingerprint import local_fingerprint
 from nas_edge.errors import NasEdgeError, UnknownNameError
 from nas_edge.latency import LatencyPredictor, LatencyTable, TableHeader, write_table
 from nas_edge.origin import Origin, OriginKind
+from nas_edge.pipeline.devices.targets import Target, load_target
 from nas_edge.pipeline.tables.finding import all_tables, cache_path, device_facts, load_table_for, table_path
-from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.spaces import SearchSpace
 from tests.latency.toy import make_table
 

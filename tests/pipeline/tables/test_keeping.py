@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from nas_edge.latency import LatencyPredictor, read_table
+from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.seeded import seeded_model
 from nas_edge.pipeline.tables.finding import load_table_for
 from nas_edge.pipeline.tables.keeping import improved, keep, kept_path, quiet_value
-from nas_edge.pipeline.targets import load_target
 from nas_edge.profiling import Protocol
 from nas_edge.spaces import SearchSpace
 from tests.stand import FakeBench

@@ -13,10 +13,10 @@ from nas_edge import resources
 from nas_edge.errors import NasEdgeError, TableError, UnknownNameError
 from nas_edge.latency import LatencyPredictor, read_table, write_table
 from nas_edge.latency.check import check_table
+from nas_edge.pipeline.devices.targets import Target, load_target
 from nas_edge.pipeline.tables.finding import load_table_for
 from nas_edge.pipeline.tables.measuring import JOURNAL, first_contact, measure_table
 from nas_edge.pipeline.tables.work import ANCHORS
-from nas_edge.pipeline.targets import Target, load_target
 from nas_edge.profiling import Protocol
 from nas_edge.spaces import SearchSpace
 

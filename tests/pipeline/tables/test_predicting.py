@@ -10,10 +10,10 @@ import pytest
 
 from nas_edge.errors import ArchitectureError, UnknownNameError
 from nas_edge.latency import LatencyTable, write_table
+from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.seeded import seeded_model
 from nas_edge.pipeline.tables.finding import load_table_for
 from nas_edge.pipeline.tables.predicting import predict_command, read_network
-from nas_edge.pipeline.targets import load_target
 from nas_edge.spaces import Precision, SearchSpace
 from nas_edge.spaces.onnx_blocks import build_onnx
 

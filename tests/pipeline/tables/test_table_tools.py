@@ -15,10 +15,10 @@ from nas_edge import resources
 from nas_edge.cli.main import invoke
 from nas_edge.errors import ConfigError, TableError, UnknownNameError
 from nas_edge.latency import LatencyTable, read_table, table_directory, write_table
+from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.tables.comparing import diff_command, merge_command
 from nas_edge.pipeline.tables.importing import import_command, import_request
 from nas_edge.pipeline.tables.showing import check_command, show_command
-from nas_edge.pipeline.targets import load_target
 from nas_edge.spaces import SearchSpace
 from tests.latency.toy import make_table
 

@@ -12,11 +12,11 @@ import pytest
 from nas_edge.errors import ConfigError, FormatError, TableError, UnknownNameError
 from nas_edge.latency import read_table
 from nas_edge.latency.networks import read_onnx
+from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.tables.planning import plan_command
 from nas_edge.pipeline.tables.predicting import predict_command
 from nas_edge.pipeline.tables.showing import check_command
 from nas_edge.pipeline.tables.transferring import TransferRequest, transfer_command
-from nas_edge.pipeline.targets import load_target
 from tests.stand import MS_PER_BYTE
 
 

@@ -1,0 +1,1 @@
+"""Targets and the devices behind them: described, reached, added, examined."""

@@ -1,0 +1,422 @@
+"""`train` and `finetune`: from images to a bundle; from a run to better weights for its network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas_edge import __version__
+from nas_edge.devices import LocalDevice
+from nas_edge.errors import ConfigError
+from nas_edge.files import make_directory, read_described, read_yaml, write_json, write_yaml
+from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS
+from nas_edge.pipeline.learning.beginning import beginning, hold_to_beginning
+from nas_edge.pipeline.networks import (
+    FINETUNED,
+    bundle_dataset,
+    bundle_evaluator,
+    bundle_preprocess,
+    subnet_of_run,
+)
+from nas_edge.pipeline.running.directory import held, load_run
+from nas_edge.progress import Progress, silent
+from nas_edge.spaces import Precision, SearchSpace
+from nas_edge.spreading import Spread
+from nas_edge.units import format_duration
+
+if TYPE_CHECKING:
+    from nas_edge.data import Dataset, Preprocess
+    from nas_edge.pipeline.learning.measuring import Measuring
+    from nas_edge.pipeline.learning.starting import Start
+    from nas_edge.supernet.static import StaticNet
+    from nas_edge.supernet.supernet import Supernet
+    from nas_edge.training.measuring.evaluate import Evaluator
+    from nas_edge.training.recipe import Recipe
+    from nas_edge.training.running.loop import Trained
+
+SUBNETS = 260
+_HOLDOUT_SHARE = 0.25
+_WATCH_EVERY = 5  # epochs, at most: short runs have learning curves as well
+_TRAINING_SHARE = 0.75  # of a time limit; the rest measures subnets
+_MEASURING_SHARE = 0.9  # of that rest; then the predictor is fitted and three networks are looked at
+EVERYWHERE = Spread()  # this machine's cores
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """A finished bundle.
+
+    Attributes:
+        out: its directory.
+        header: content of `bundle.yaml`.
+    """
+
+    out: Path
+    header: dict[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """0."""
+        return 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The bundle's header and where it lies."""
+        return {"bundle": str(self.out), **self.header}
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        figures = self.header["figures"]
+        lines = [f"bundle {self.out}: {self.header['data']['summary']}"]
+        for name, found in figures["search_split"].items():
+            low, high = found["interval95"]
+            share = f"{100 * found['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+            lines.append(
+                f"  {name:9} {found['macs'] / 1e6:7.1f} M MACs  {found['resolution']} px  {share} on the search split"
+            )
+        fit = figures["accuracy_predictor"]
+        ceiling = f", noise ceiling {fit['ceiling_tau']:.2f}" if "ceiling_tau" in fit else ""
+        lines.append(
+            f"  accuracy predictor: RMSE {100 * fit['rmse']:.2f} points, Kendall's tau {fit['tau']:.2f}{ceiling}"
+            f" on {fit['holdout']:.0f} subnets it was not fitted to"
+        )
+        lines.append(f"next: nas-edge search --target local --latency 5ms --bundle {self.out}")
+        return lines
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Changes to the default recipe from a YAML file. Raises ConfigError with file and line, FormatError."""
+    from nas_edge.training.recipe import Recipe
+
+    read_described(path, Recipe.from_dict)
+    changes: dict[str, Any] = read_yaml(path)
+    return changes
+
+
+def train_flow(
+    data: str,
+    space: str,
+    out: Path,
+    *,
+    init: str | None = None,
+    teacher: str | None = None,
+    epochs: int | None = None,
+    time_limit_s: float | None = None,
+    resolutions: tuple[int, ...] | None = None,
+    recipe: dict[str, Any] | None = None,
+    name: str = "",
+    seed: int = 0,
+    subnets: int = SUBNETS,
+    processes: int = 1,
+    spread: Spread = EVERYWHERE,
+    progress: Progress = silent,
+) -> TrainReport:
+    """Train a supernet on images and measure what a search needs; resumable at every stage.
+
+    Args:
+        data: name, folder or CSV.
+        space: preset or YAML file.
+        out: directory of the bundle.
+        init: published start, or name or directory of a bundle (see `pipeline.learning.starting`); None for random
+            weights.
+        teacher: name or directory of a bundle whose network teaches (see `pipeline.learning.teaching`), None for none.
+        epochs: of the recipe, None for its own.
+        time_limit_s: for everything; three quarters go into training.
+        resolutions: input sides to train at, None for the space's own.
+        recipe: changes to the default recipe, as plain data.
+        name: of the bundle, by default that of the directory.
+        seed: of everything random.
+        subnets: how many are measured for the accuracy predictor, as far as the time limit allows.
+        processes: that share each batch of the training; see `training.together.processes`.
+        spread: over what the measuring of subnets is spread.
+        progress: told all along.
+
+    Raises:
+        DataError, SpaceError, TrainingError, ConfigError, MissingExtraError: what cannot be used, and why.
+    """
+    import torch
+
+    from nas_edge.data import Preprocess, load_dataset
+    from nas_edge.pipeline.learning.fitting import fitting_batch
+    from nas_edge.pipeline.learning.measuring import PLAN, plan_measuring
+    from nas_edge.pipeline.learning.starting import find_start
+    from nas_edge.pipeline.learning.teaching import find_teacher
+    from nas_edge.training.recipe import Recipe
+    from nas_edge.training.running.loop import CHECKPOINT, HISTORY, uses_bf16
+    from nas_edge.training.supernet_run import SupernetRun
+    from nas_edge.training.together.processes import train_in_processes
+
+    begun = time.monotonic()
+    template = SearchSpace.named(space).template
+    template = template.with_resolutions(resolutions) if resolutions else template
+    given = dict(recipe or {})
+    given |= {"epochs": epochs} if epochs is not None else {}
+    given.setdefault("teacher_epochs", min(Recipe.teacher_epochs, int(given.get("epochs", Recipe.epochs)) // 5))
+    chosen = Recipe.from_dict({**given, "seed": seed})
+    chosen = replace(chosen, bf16=uses_bf16(chosen))  # what was computed in belongs into the bundle
+    start = find_start(init, template) if init is not None else None
+    taught = find_teacher(teacher, template) if teacher is not None else None
+    preprocess = start.preprocess if start else taught.preprocess if taught else Preprocess()
+    if (out / HEADER).exists():
+        raise ConfigError(f"{out}: holds a finished bundle; choose another --out, or delete it to train anew")
+    dataset = load_dataset(data, seed=seed, progress=progress)
+    if "batch_size" not in given:
+        chosen = fitting_batch(chosen, len(dataset.train))
+    if taught:
+        taught.check(dataset.classes, preprocess)
+    make_directory(out)
+    progress(0, 1, dataset.describe())
+    work = make_directory(out / "work")
+    hold_to_beginning(work, beginning(template, dataset, start, taught), begun=any(work.rglob(CHECKPOINT)))
+    with held(work):
+        measuring_s = None if time_limit_s is None else time_limit_s * (1 - _TRAINING_SHARE) * _MEASURING_SHARE
+        cores = spread.workers or torch.get_num_threads()
+        plan = plan_measuring(template, dataset, preprocess, subnets, measuring_s, cores, work / PLAN)
+        limit = None
+        if time_limit_s is not None:
+            limit = max(1.0, time_limit_s * _TRAINING_SHARE - (time.monotonic() - begun))
+        progress(0, 1, plan.describe(time_limit_s, limit))
+        asked = taught.network() if taught else None
+        fill, watch_every = start.fill if start else None, max(1, min(_WATCH_EVERY, chosen.epochs // 12))
+        run = SupernetRun(template, dataset, preprocess, chosen, fill, work, watch_every, asked)
+        net, done = train_in_processes(run, processes, time_limit_s=limit, progress=progress)
+        spent_s = max(time.monotonic() - begun, done.seconds)  # earlier sittings count as well
+        budget_s = None if time_limit_s is None else time_limit_s - spent_s
+        figures = finish_bundle(net, dataset, preprocess, chosen, out, plan, budget_s, spread, progress)
+    header = bundle_header(
+        name or out.resolve().name, data, dataset, preprocess, chosen, start, done, figures, processes,
+        time.monotonic() - begun,
+    )  # fmt: skip
+    header["teacher"] = taught.to_dict() if taught else None
+    (work / HISTORY).replace(out / HISTORY)
+    write_yaml(out / HEADER, header)
+    shutil.rmtree(work)
+    return TrainReport(out, header)
+
+
+def finish_bundle(
+    net: Supernet,
+    dataset: Dataset,
+    preprocess: Preprocess,
+    recipe: Recipe,
+    out: Path,
+    plan: Measuring,
+    budget_s: float | None,
+    spread: Spread,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write weights, space, calibration images, measured subnets and predictor; returns the figures.
+
+    Raises:
+        StorageError, ConfigError: cannot be written.
+    """
+    from nas_edge.accuracy import write_accuracy
+    from nas_edge.data.calibration import choose_calibration, read_calibration, write_calibration
+    from nas_edge.supernet.weights import save_weights
+    from nas_edge.training.fitting.accuracy_fit import fit_accuracy_predictor
+    from nas_edge.training.measuring.evaluate import Evaluator, fixed_views
+    from nas_edge.training.measuring.subnets import choose_subnets, measure_subnets
+
+    save_weights(net, out / WEIGHTS)
+    write_yaml(out / SPACE, net.template.to_dict())
+    write_calibration(choose_calibration(dataset.train, recipe.seed), dataset.classes, out / CALIBRATION)
+    evaluator = Evaluator(read_calibration(out / CALIBRATION), preprocess)
+    augmentation = recipe.augmentation
+    views = fixed_views(plan.views, augmentation.horizontal_flip, augmentation.vertical_flip)
+    population = choose_subnets(net.space, net.num_classes, plan.subnets, recipe.seed)
+    holdout = round(len(population) * _HOLDOUT_SHARE)
+    measured = measure_subnets(
+        net, evaluator, dataset.search, population, holdout, views, out / "work" / "subnets.jsonl", progress, spread,
+        None if budget_s is None else _MEASURING_SHARE * budget_s, _least_subnets(),
+    )  # fmt: skip
+    write_accuracy(out / ACCURACY, net.space, measured)
+    predictor, report = fit_accuracy_predictor(net.space, measured, seed=recipe.seed, progress=progress)
+    predictor.write(out / PREDICTOR)
+    return {
+        "search_split": search_figures(net, evaluator, dataset),
+        "accuracy_predictor": {name: round(float(value), 5) for name, value in report.figures().items()},
+        "views": len(views),
+    }
+
+
+def _least_subnets() -> int:
+    from nas_edge.training.fitting.accuracy_fit import MIN_SUBNETS
+
+    return int(MIN_SUBNETS / (1 - _HOLDOUT_SHARE)) + 8
+
+
+def search_figures(net: Supernet, evaluator: Evaluator, dataset: Dataset) -> dict[str, Any]:
+    """Smallest, middle and largest architecture on the search split, plain view."""
+    from nas_edge.training.supernet_run import middle
+
+    space, classes = net.space, net.num_classes
+    figures = {}
+    for name, arch in (
+        ("smallest", space.smallest()),
+        ("middle", middle(space, classes)),
+        ("largest", space.largest()),
+    ):
+        subnet = evaluator.recalibrated(net, arch)
+        found = evaluator.evaluate(subnet, subnet.resolution, dataset.search)
+        figures[name] = {
+            "accuracy": round(found.accuracy, 5),
+            "interval95": [round(v, 5) for v in found.interval()],
+            "balanced_accuracy": round(found.balanced_accuracy, 5),
+            "macs": float(space.macs(arch[None], classes)[0]),
+            "resolution": subnet.resolution,
+        }
+    return figures
+
+
+def bundle_header(
+    name: str,
+    data: str,
+    dataset: Dataset,
+    preprocess: Preprocess,
+    recipe: Recipe,
+    start: Start | None,
+    done: Trained,
+    figures: dict[str, Any],
+    processes: int,
+    wall_s: float,
+) -> dict[str, Any]:
+    """Content of `bundle.yaml`."""
+    import torch
+
+    ran = f"{processes} processes" if processes > 1 else f"{torch.get_num_threads()} threads"
+    times = os.times()
+    cpu_s = times.user + times.system + times.children_user + times.children_system
+    return {
+        "format": FORMAT,
+        "name": name,
+        "classes": list(dataset.classes),
+        "preprocess": preprocess.to_dict(),
+        "data": {
+            "spec": data,
+            "seed": recipe.seed,
+            "summary": dataset.describe(),
+            "source": dataset.source,
+            "sha256": {name: split.sha256() for name, split in dataset.splits.items()},
+        },
+        "init": {"name": start.name, "source": start.source, "licence": start.licence} if start else None,
+        "recipe": recipe.to_dict(),
+        "trained": {
+            "nas_edge": __version__,
+            "torch": str(torch.__version__),  # its own class of str, which YAML cannot write
+            "hardware": f"{LocalDevice().fingerprint().machine}, {ran}",
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "epochs": done.epochs,
+            "steps": done.steps,
+            "training_hours": round(done.seconds / 3600, 3),
+            "last_sitting_hours": round(wall_s / 3600, 3),
+            "last_sitting_cpu_hours": round(cpu_s / 3600, 3),  # of all cores: less where others ran too
+        },
+        "figures": figures,
+    }
+
+
+@dataclass(frozen=True)
+class FinetuneReport:
+    """Accuracy on the search split before and after, 0..1, with 95 % intervals.
+
+    Attributes:
+        precision: that both were measured in; "int8" after training for it.
+    """
+
+    run: Path
+    before: tuple[float, float, float]
+    after: tuple[float, float, float]
+    kept: bool
+    seconds: float
+    precision: str = "fp32"
+
+    @property
+    def exit_code(self) -> int:
+        """0."""
+        return 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        names = ("accuracy", "low", "high")
+        return {
+            "run": str(self.run),
+            "split": "search",
+            "precision": self.precision,
+            "before": dict(zip(names, self.before, strict=True)),
+            "after": dict(zip(names, self.after, strict=True)),
+            "kept": self.kept,
+            "wall_s": round(self.seconds, 1),
+        }
+
+    def lines(self) -> list[str]:
+        """For a person."""
+        before, after = (
+            f"{100 * a:.1f} % ({100 * low:.1f} to {100 * high:.1f})" for a, low, high in (self.before, self.after)
+        )
+        told = (
+            "kept: export and evaluate use the new weights" if self.kept else "not better: the inherited weights stay"
+        )
+        where = "search split" + (", in int8" if self.precision == "int8" else "")
+        return [f"{where}: {before} before, {after} after {format_duration(self.seconds)}; {told}"]
+
+
+def finetune_flow(
+    run: Path,
+    *,
+    data: str | None = None,
+    epochs: int = 5,
+    time_limit_s: float | None = None,
+    qat: bool = False,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> FinetuneReport:
+    """Train a run's network on its own; better weights are kept in the run, worse ones are not.
+
+    With `qat` it is trained as its int8 file computes (`training.single.fake_quantised`), and judged in int8: by the
+    file that `export --precision int8` would write before and after.
+
+    Raises:
+        ConfigError: not a run. DataError, TrainingError: see `train_flow`.
+    """
+    from nas_edge.supernet.weights import save_weights, to_stored_precision
+    from nas_edge.training.measuring.answers import ranges_of
+    from nas_edge.training.measuring.evaluate import Evaluation, Evaluator
+    from nas_edge.training.recipe import Recipe
+    from nas_edge.training.single.finetune import finetune, finetune_for_int8, finetune_recipe
+
+    start = time.monotonic()
+    found = load_run(run)
+    subnet, bundle, _ = subnet_of_run(found, data)
+    preprocess = bundle_preprocess(bundle)
+    dataset = bundle_dataset(bundle, data, progress)
+    recipe = finetune_recipe(Recipe.from_dict(bundle.header.get("recipe", {})), epochs, seed)
+    precision = Precision.INT8 if qat else Precision.FP32
+    evaluator = bundle_evaluator(bundle, precision, data) if qat else Evaluator(dataset.train, preprocess)
+    side = subnet.resolution
+
+    def figures(net: StaticNet) -> tuple[float, float, float]:
+        answers: Evaluation = evaluator.evaluate(net, side, dataset.search, precision=precision)
+        return (answers.accuracy, *answers.interval())
+
+    before = figures(subnet)
+    work = make_directory(run / "finetune")
+    if qat:
+        ranges = ranges_of(subnet, evaluator.calibration_batches(side))
+        trained, _ = finetune_for_int8(
+            subnet, dataset, preprocess, recipe, work, ranges=ranges, form=evaluator.form, time_limit_s=time_limit_s,
+            progress=progress,
+        )  # fmt: skip
+    else:
+        trained, _ = finetune(subnet, dataset, preprocess, recipe, work, time_limit_s=time_limit_s, progress=progress)
+    to_stored_precision(trained)
+    after = figures(trained)
+    kept = after[0] >= before[0]
+    if kept:
+        save_weights(trained, run / FINETUNED)
+    report = FinetuneReport(run, before, after, kept, time.monotonic() - start, str(precision.value))
+    shutil.rmtree(work)
+    write_json(run / "finetune.json", {"format": 1, **report.to_json(), "recipe": recipe.to_dict()})
+    return report

@@ -1,0 +1,1 @@
+"""What networks answer: accuracy of subnets, which of them are measured, zero-cost proxies."""

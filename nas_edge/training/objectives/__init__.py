@@ -1,0 +1,1 @@
+"""What a step minimises: sandwich, progressive shrinking, teachers and divergences."""

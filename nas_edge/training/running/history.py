@@ -1,0 +1,51 @@
+"""What a run reports of each epoch: a CSV file and TensorBoard events, kept in step with the checkpoint."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+from nas_edge.errors import StorageError
+from nas_edge.files import write_text
+from nas_edge.training.running.events import EventWriter
+
+HISTORY = "history.csv"
+
+
+class History:
+    """One line an epoch.
+
+    Args:
+        directory: of the run.
+        step: where the run goes on; lines beyond it, of an epoch that was finished but not saved, are dropped.
+    """
+
+    def __init__(self, directory: Path, step: int) -> None:
+        self.path = directory / HISTORY
+        self.directory = directory
+        self.events: EventWriter | None = None
+        self.rows: list[dict[str, str]] = []
+        if self.path.exists():
+            with open(self.path, newline="", encoding="utf-8") as handle:
+                self.rows = [row for row in csv.DictReader(handle) if int(row["step"]) <= step]
+
+    def add(self, epoch: int, step: int, seconds: float, figures: Mapping[str, float]) -> None:
+        """Add a line and write both files.
+
+        Raises:
+            StorageError, ConfigError: cannot be written; the lines are kept and written with the next.
+        """
+        plain = {name: f"{value:.5f}" for name, value in figures.items()}
+        self.rows.append({"epoch": str(epoch), "step": str(step), "seconds": f"{seconds:.1f}", **plain})
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.rows[-1]), extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
+        try:
+            self.events = self.events or EventWriter(self.directory)
+            self.events.add(step, figures)
+        except OSError as error:
+            raise StorageError(f"{self.directory}: {error.strerror or error}") from error

@@ -1,0 +1,1 @@
+"""One network on its own: from scratch, fine-tuned, for int8."""
