@@ -49,9 +49,7 @@ def _refuse_empty_ranges(problem: Problem) -> None:
             if least.metric == most.metric and most.upper and not least.upper and least.limit > most.limit:
                 metric = problem.metrics[most.metric]
                 apart = figure(metric, least.limit - most.limit)
-                raise BudgetError(
-                    f"{bound(least, metric)} and {bound(most, metric)} exclude each other, by {apart}: no figure is both"
-                )
+                raise BudgetError(f"{bound(least, metric)} and {bound(most, metric)} exclude each other, by {apart}")
 
 
 def refuse_contradiction(problem: Problem, archive: Archive) -> None:
