@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas_edge.errors import ConfigError, DataError, NasEdgeError
+from nas_edge.errors import ConfigError, NasEdgeError
 from nas_edge.files import make_directory, write_json, write_text
 from nas_edge.pipeline.devices.targets import MICROCONTROLLER
 from nas_edge.pipeline.exporting.c import SOURCE, Chip, write_c
 from nas_edge.pipeline.exporting.formats import ExportFormat, checked_precision, export_format
+from nas_edge.pipeline.exporting.images import ProofImages, calibration_images, proof_images
 from nas_edge.pipeline.exporting.int8 import int8_form, targets_of
 from nas_edge.pipeline.exporting.litert import agreement_note, device_notes
 from nas_edge.pipeline.exporting.report import SENSITIVITY, ExportReport
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 PLAN = "model.plan"
 REPORT = "export.json"
-_SPLITS = ("search", "test")
-_MOST_IMAGES = 2000  # of each split: more would only take longer
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,9 @@ class ExportWishes:
     Attributes:
         keep_float: so many layers stay in float32: those that suffer most from int8.
         sensitivity: tell how much each layer suffers, even where none is kept.
-        calibration: images that ranges are observed on, a name, folder or CSV; by default the bundle's.
+        data: images of the same classes, a name, folder or CSV: where those that the bundle was trained on lie, or
+            others to prove the file on; by default where the bundle says they are.
+        calibration: images that ranges are observed on, likewise; by default the bundle's.
         target, host, serial: device that the file is for: engines are built on it, and it is asked whether int8 sums
             overflow there; by default the run's target, where it can be reached.
 
@@ -52,6 +53,7 @@ class ExportWishes:
 
     keep_float: int = 0
     sensitivity: bool = False
+    data: str | None = None
     calibration: str | None = None
     target: str | None = None
     host: str | None = None
@@ -66,8 +68,9 @@ def export_flow(
     progress: Progress = silent,
     wishes: ExportWishes | None = None,
 ) -> ExportReport:
-    """Export the network of a run and prove it on the bundle's images (search and test split).
+    """Export the network of a run and prove it on images that it was not trained on (search and test split).
 
+    Where these are not at hand the bundle's calibration images stand in; a bundle that ships none needs `wishes.data`.
     Labels are looked at for lower precisions alone, and those of the search split alone: what these cost is told in
     pairs.
 
@@ -82,7 +85,8 @@ def export_flow(
     Raises:
         UnknownNameError: no such format. ExportError: a precision that this format does not have, or layers to be kept
             in float where none is quantised. ParityError: the file computes something else. DeviceError: the device
-            that was named cannot be reached. ConfigError, FormatError: no run, or a damaged one.
+            that was named cannot be reached. DataError: images missing, or of other classes. ConfigError, FormatError:
+            no run, or a damaged one.
 
     """
     wishes, chosen = wishes or ExportWishes(), export_format(format)
@@ -105,20 +109,20 @@ def export_flow(
     from nas_edge.export.parity import check_parity
     from nas_edge.pipeline.networks import bundle_preprocess, finetuned, subnet_of_run
 
-    net, bundle, _ = subnet_of_run(found)
+    net, bundle, _ = subnet_of_run(found, wishes.data)
     side, preprocess = net.resolution, bundle_preprocess(bundle)
     chip = None
     if chosen.runtime == MICROCONTROLLER and (chip := Chip.of(wishes.target or found.target)) is not None:
         chip.refuse_too_large(net.specs)
     model = build_model(net, classes=bundle.classes)
     progress(1, 5, "reading images")
-    proof = _proof_images(bundle, preprocess, side)
+    proof = proof_images(bundle, wishes.data, preprocess, side)
     plain = model if wanted != "fp32" else chosen.proof(chosen.artefact(model, "fp32"), "fp32")
     parity = check_parity(net, plain, proof.images, preprocess, progress=_part(progress, 2))
     lowered = _Lowered(model, None, ())
     asked: tuple[str, ...] = ()
     if wanted != "fp32":
-        calibration = _calibration(bundle, wishes.calibration, preprocess, side)
+        calibration = calibration_images(bundle, wishes.data, wishes.calibration, preprocess, side)
         form, asked = _form(chosen, wanted, found, wishes)
         lowered = _lowered(model, chosen, wanted, form, calibration, preprocess, proof, wishes, progress)
     artefact = chosen.artefact(lowered.model, wanted)
@@ -159,53 +163,12 @@ def _part(progress: Progress, start: float) -> Progress:
 
 
 @dataclass(frozen=True)
-class _ProofImages:
-    """What files are compared on: uint8 [n, side, side, 3]; labels int64 [n], `UNLABELLED` where they stay unread."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    on: str
-
-
-def _proof_images(bundle: Bundle, preprocess: Preprocess, side: int) -> _ProofImages:
-    """Images not trained on, else the bundle's own calibration images."""
-    import numpy as np
-
-    from nas_edge.export.quantise import UNLABELLED
-    from nas_edge.pipeline.networks import bundle_calibration, bundle_dataset
-
-    try:
-        dataset = bundle_dataset(bundle, None)
-    except DataError:  # moved, or never on this machine: a bundle is enough to export from
-        own = bundle_calibration(bundle)
-        return _ProofImages(own.images(preprocess, side), np.asarray(own.labels), "images it was trained on")
-    splits = [dataset.splits[name] for name in _SPLITS]
-    splits = [split.subset(range(min(len(split), _MOST_IMAGES))) for split in splits]
-    return _ProofImages(
-        np.concatenate([split.images(preprocess, side) for split in splits]),
-        np.concatenate([np.asarray(splits[0].labels), np.full(len(splits[1]), UNLABELLED)]),
-        "search and test split; labels of the search split",
-    )
-
-
-@dataclass(frozen=True)
 class _Lowered:
     """An ONNX model in its precision (int8 in the canonical form), what that costs, and who suffers."""
 
     model: bytes
     report: QuantisationReport | None
     sensitive: tuple[LayerSensitivity, ...]
-
-
-def _calibration(bundle: Bundle, spec: str | None, preprocess: Preprocess, side: int) -> NDArray[np.uint8]:
-    """Images that ranges are observed on, uint8 [n, side, side, 3]. Raises DataError, FormatError."""
-    from nas_edge.data import load_dataset
-    from nas_edge.data.calibration import choose_calibration
-    from nas_edge.pipeline.networks import bundle_calibration
-
-    if spec is None:
-        return bundle_calibration(bundle).images(preprocess, side)
-    return choose_calibration(load_dataset(spec).train, 0).images(preprocess, side)
 
 
 def _lowered(
@@ -215,7 +178,7 @@ def _lowered(
     form: QdqForm,
     calibration: NDArray[np.uint8],
     preprocess: Preprocess,
-    proof: _ProofImages,
+    proof: ProofImages,
     wishes: ExportWishes,
     progress: Progress,
 ) -> _Lowered:

@@ -153,6 +153,7 @@ class ExportArguments(_OnRun):
     precision: str | None = None
     keep_float: int = Field(default=0, ge=0)
     sensitivity: bool = False
+    data: str | None = None
     calibrate: str | None = None
     target: str | None = None
 
@@ -160,7 +161,7 @@ class ExportArguments(_OnRun):
         """Export into the run, where a later profile finds the file."""
         from nas_edge.pipeline.exporting.flow import ExportWishes, export_flow
 
-        wishes = ExportWishes(self.keep_float, self.sensitivity, self.calibrate, self.target)
+        wishes = ExportWishes(self.keep_float, self.sensitivity, self.data, self.calibrate, self.target)
         return export_flow(self.run_directory(named), self.format, self.precision, None, progress, wishes)
 
 
