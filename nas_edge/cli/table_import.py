@@ -34,7 +34,7 @@ def import_(
     revision: Annotated[str, typer.Option(help="Commit or version of the source.")] = "",
     licence: Annotated[str, typer.Option(help="As the source states it; default: none stated.")] = "",
     device: Annotated[str, typer.Option(help="The device in words.")] = "",
-    device_class: Annotated[str, typer.Option(help="cpu, mobile-cpu, gpu or mcu.")] = "",
+    device_class: Annotated[str, typer.Option(help="cpu, mobile-cpu, gpu, mcu or npu.")] = "",
     runtime: Annotated[str, typer.Option(help="What ran the blocks.")] = "unstated",
     runtime_version: Annotated[str, typer.Option(help="Its version.")] = "",
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8.")] = "fp32",

@@ -50,8 +50,10 @@ PRIORS: Mapping[str, DevicePrior] = {
     "mobile-cpu": DevicePrior(0.01, 8.0),
     "gpu": DevicePrior(0.1, 200.0),  # between a fused engine's 0.03 ms a layer and eager execution's 0.3
     "mcu": DevicePrior(0.0, 0.06),
+    "npu": DevicePrior(0.01, 15.0),  # int8, between what Arm's Vela estimates for an Ethos-U55-128 and a U85-256
 }
-"""By device class: a server or desktop core, a phone or board core, an embedded GPU, a microcontroller."""
+"""By device class: a server or desktop core, a phone or board core, an embedded GPU, a microcontroller and the neural
+accelerator beside one."""
 
 PRIOR_LOG_ERROR = math.log(3.0) / 1.2816
 """A prior is wrong by less than a factor of three in 9 of 10 cases, one-sided: a stated assumption."""

@@ -104,7 +104,7 @@ def open_aim(
         # Precisions that share one table cannot be told apart by what they cost.
         stands_in = len(precisions) > 1 and found.table.header.precision != precision.value
         if (not found.own or stands_in) and bench is not None:
-            found = _first_contact(in_precision, space.base, num_classes, bench, progress)
+            found = _first_contact(in_precision, request.regime, space.base, num_classes, bench, progress)
             notes.append(f"first contact: a few networks were timed, once; kept in {found.path}")
         elif (not found.own or stands_in) and len(precisions) > 1:
             raise ConfigError(
@@ -184,11 +184,13 @@ def _bench(request: SearchRequest, target: Target) -> Bench | None:
 
 
 def _first_contact(
-    target: Target, space: SearchSpace, num_classes: int, bench: Bench, progress: Progress
+    target: Target, regime: str, space: SearchSpace, num_classes: int, bench: Bench, progress: Progress
 ) -> FoundTable:
     from nas_edge.pipeline.tables.measuring import first_contact
 
     def told(done: float, total: float, text: str) -> None:
         progress(done, total, f"first contact with {target.name}, once, about a minute: {text}")
 
-    return first_contact(target, space, num_classes, device=bench.device, engine=bench.runtime, progress=told)
+    return first_contact(
+        target, space, num_classes, regime=regime, device=bench.device, engine=bench.runtime, progress=told
+    )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TABLES = "latency_tables"
 MICROCONTROLLER = "mcu"
 """The runtime whose tables hold counts, from which milliseconds are modelled."""
-_CLASSES = {"tensorrt": "gpu", "torch-cuda": "gpu", "mcu": "mcu", "litert": "mobile-cpu"}
+_CLASSES = {"tensorrt": "gpu", "torch-cuda": "gpu", "mcu": "mcu", "litert": "mobile-cpu", "ethos-u": "npu"}
 """Of devices by runtime, where nothing else is known; ONNX Runtime is at home on phones and servers."""
 _PACKAGES = {"litert": "ai-edge-litert"}  # of runtimes whose package has another name
 _ANOTHER_CLASS = 32.0  # of `nearest.distance`: a GPU says nothing about a CPU's proportions
@@ -71,7 +71,7 @@ def load_table_for(target: Target, regime: str = "hot") -> FoundTable:
         if (header.unit, header.threads, header.regime) == (MILLISECONDS, target.threads, regime):
             return FoundTable(table, path, _is_own(table.header, target), _differences(table.header, target))
     wanted = Wanted(target.runtime, target.precision, target.threads, regime, facts)
-    closest = nearest_table(wanted)
+    closest = nearest_table(wanted, own_directory(target, facts))
     if closest is not None:
         base = read_table(closest)
         source = f"{base.header.describe()}, unchanged"
@@ -92,17 +92,27 @@ def all_tables() -> tuple[Path, ...]:
     return tuple(found.values())
 
 
-def nearest_table(wanted: Wanted) -> Path | None:
-    """The table at hand to start from for a device without one; None where all are of another class of device."""
+def nearest_table(wanted: Wanted, own: str = "") -> Path | None:
+    """The table at hand to start from for a device without one; None where all are of another class of device.
+
+    Tables that were carried over are left out: they know no more than the one that they came from.
+
+    Args:
+        wanted: what a table is looked for.
+        own: directory of the device's own tables, of other conditions: of equally near ones they come first.
+
+    """
     headers: dict[Path, TableHeader] = {}
     sizes: dict[Path, int] = {}
     for path in all_tables():
         with contextlib.suppress(NasEdgeError):  # another device's damaged table is not this device's trouble
             header, rows = read_header(path / HEADER_FILE)
-            if rows["blocks"] and header.unit == MILLISECONDS:  # a prior made of networks is its own device's alone
+            # A prior made of networks is its own device's alone.
+            if rows["blocks"] and header.unit == MILLISECONDS and not header.transfer:
                 headers[path], sizes[path] = header, rows["blocks"]
     # Of tables that are equally like the device the one that knows more blocks: the first of equals is taken.
-    closest = nearest({path: headers[path] for path in sorted(headers, key=lambda path: -sizes[path])}, wanted)
+    order = sorted(headers, key=lambda path: (path.parent.name != own, -sizes[path]))
+    closest = nearest({path: headers[path] for path in order}, wanted)
     return closest if closest is not None and distance(headers[closest], wanted) < _ANOTHER_CLASS else None
 
 
@@ -163,6 +173,11 @@ def facts_of(fingerprint: DeviceFingerprint, runtime: str = "") -> dict[str, Any
     kind = "mobile-cpu" if fingerprint.vendor.startswith("0x") else "cpu"
     kind = "gpu" if _CLASSES.get(runtime) == "gpu" else kind
     return {**fingerprint.to_json(), "slug": fingerprint.slug, "class": kind}
+
+
+def own_directory(target: Target, facts: Mapping[str, Any]) -> str:
+    """The directory below latency_tables that tables of a target's own device lie in."""
+    return target.table.partition("/")[0] or str(facts.get("slug", target.name))
 
 
 def _own_directories(target: Target, facts: Mapping[str, Any], regime: str) -> list[Path]:

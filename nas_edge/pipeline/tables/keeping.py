@@ -148,6 +148,7 @@ def _usable(header: TableHeader, measurement: Measurement) -> bool:
         and measurement.runtime == header.runtime
         and measurement.reference_quiet_ms > 0
         and str(measurement.protocol.statistic) == header.statistic
+        and str(measurement.regime) == header.regime
     )
 
 

@@ -16,7 +16,15 @@ from nas_edge.latency.nearest import Wanted, transfer
 from nas_edge.latency.table import BlockEntry
 from nas_edge.latency.table_io import HEADER_FILE
 from nas_edge.origin import Origin, OriginKind
-from nas_edge.pipeline.tables.finding import TABLES, FoundTable, cache_path, facts_of, load_table_for, nearest_table
+from nas_edge.pipeline.tables.finding import (
+    TABLES,
+    FoundTable,
+    cache_path,
+    facts_of,
+    load_table_for,
+    nearest_table,
+    own_directory,
+)
 from nas_edge.pipeline.tables.work import NetworkWork, plan_work
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Precision, SearchSpace
@@ -280,6 +288,7 @@ def first_contact(
     num_classes: int,
     *,
     networks: int = FIRST_CONTACT_NETWORKS,
+    regime: str = "hot",
     protocol: Protocol | None = None,
     device: Device | None = None,
     engine: Runtime | None = None,
@@ -296,6 +305,7 @@ def first_contact(
         space: of the networks.
         num_classes: of the classifier.
         networks: 10 to 20.
+        regime: "hot" or "cold", of the default protocol.
         protocol: by default `Protocol.quick()`, its visits spread over 20 seconds.
         device: by default this machine.
         engine: the runtime on that device; by default the one of this machine.
@@ -311,7 +321,8 @@ def first_contact(
     from nas_edge.runtimes import get_runtime
 
     engine, device = engine or get_runtime(target.runtime), device or _local_device()
-    protocol = protocol or replace(Protocol.quick(), rounds=8, max_rounds=12, min_span_s=FIRST_CONTACT_SPAN_S)
+    quick = replace(Protocol.quick(), rounds=8, max_rounds=12, min_span_s=FIRST_CONTACT_SPAN_S)
+    protocol = protocol or quick.for_regime(regime)
     regime = str(protocol.regime)
     fingerprint = _real(device)
     facts = facts_of(fingerprint, target.runtime)
@@ -322,7 +333,8 @@ def first_contact(
         progress, reference=reference,
     )  # fmt: skip
     entries = [_network_entry(found[work.name], work) for work in plan.networks]
-    start = _start(Wanted(target.runtime, target.precision, target.threads, regime, facts))
+    wanted = Wanted(target.runtime, target.precision, target.threads, regime, facts)
+    start = _start(wanted, own_directory(target, facts))
     first = next(iter(found.values()))
     described = start.header.describe() if start else "a prior of MACs and layers"
     header = TableHeader(
@@ -353,8 +365,8 @@ def first_contact(
     return FoundTable(table, path, True, (note,))
 
 
-def _start(wanted: Wanted) -> LatencyTable | None:
-    closest = nearest_table(wanted)
+def _start(wanted: Wanted, own: str) -> LatencyTable | None:
+    closest = nearest_table(wanted, own)
     try:
         return read_table(closest) if closest else None
     except NasEdgeError:

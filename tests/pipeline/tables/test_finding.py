@@ -109,6 +109,31 @@ def test_of_equally_like_tables_the_one_that_knows_more_blocks_stands_in(home: P
     assert "z-phone" in found.notes[0]
 
 
+def test_a_table_that_was_carried_over_stands_in_for_no_other_device(home: Path) -> None:
+    put(home, "a-phone/unstated-fp32", target="a-phone", runtime="unstated", device={"class": "mobile-cpu"})
+    near = {"target": "b-phone", "device": {"class": "mobile-cpu"}, "transfer": {"networks": 5}}
+    put(home, "b-phone/onnxruntime-fp32", **near)
+    assert "a-phone" in load_table_for(target("mine", "adb", "onnxruntime")).notes[0]
+
+
+def test_of_equally_like_tables_a_device_s_own_of_another_regime_stands_in(home: Path) -> None:
+    facts = {"runtime": "harmonicnas", "device": {"class": "gpu"}}
+    first = put(home, "a-jetson/harmonicnas-fp32", target="a-jetson", **facts)
+    put(home, "jetson-tx2/harmonicnas-fp32", target="jetson-tx2", **facts)
+    write_table(
+        replace(first, blocks=make_table(LITE0, 6).blocks), home / "latency_tables/a-jetson/harmonicnas-fp32"
+    )  # more blocks
+    asked = target("jetson-tx2", "none", "tensorrt", table="jetson-tx2/harmonicnas-fp32")
+    assert "jetson-tx2: harmonicnas" in load_table_for(asked, "cold").notes[0]
+
+
+def test_a_cpu_s_table_says_nothing_about_a_neural_accelerator(home: Path) -> None:
+    put(home, f"{SLUG}/onnxruntime-fp32", device={"class": "cpu"})
+    found = load_table_for(target("npu", "none", "ethos-u"))
+    assert not found.table.blocks
+    assert "class npu" in found.notes[0]
+
+
 def test_a_device_is_of_the_class_of_its_table_or_else_of_the_way_it_is_reached(home: Path) -> None:
     put(home, "desktop/unstated-fp32", target="desktop", runtime="unstated", device={"class": "cpu"})
     assert device_facts(target("pc", "none", table="desktop/unstated-fp32")) == {"class": "cpu"}

@@ -88,6 +88,17 @@ def test_an_emulator_s_times_are_not_kept(predictor, tiny_space: SearchSpace) ->
     assert not kept_path(predictor.table.header, taken[0].origin.machine).exists()
 
 
+def test_times_of_cold_runs_are_not_kept_among_hot_ones(predictor, tiny_space: SearchSpace) -> None:
+    rows = list(tiny_space.sample(3, np.random.default_rng(6)))
+    cold = Protocol.default().for_regime("cold")
+    taken = [replace(one, protocol=cold) for one in measured(tiny_space, rows, 1.0)]
+    keep(predictor.table.header, tiny_space, 3, rows, taken)
+    assert not kept_path(predictor.table.header, taken[0].origin.machine).exists()
+    header = replace(predictor.table.header, regime="cold")
+    keep(header, tiny_space, 3, rows, taken)
+    assert read_table(kept_path(header, taken[0].origin.machine)).header.regime == "cold"
+
+
 def test_a_damaged_cache_stands_in_nobodys_way(predictor, tiny_space: SearchSpace) -> None:
     rows = list(tiny_space.sample(4, np.random.default_rng(3)))
     taken = measured(tiny_space, rows, 1.0)

@@ -14,11 +14,14 @@ from nas_edge.errors import NasEdgeError, TableError, UnknownNameError
 from nas_edge.latency import LatencyPredictor, read_table, write_table
 from nas_edge.latency.check import check_table
 from nas_edge.pipeline.devices.targets import Target, load_target
-from nas_edge.pipeline.tables.finding import load_table_for
+from nas_edge.pipeline.searching.flow import search_flow
+from nas_edge.pipeline.searching.request import SearchRequest
+from nas_edge.pipeline.tables.finding import FoundTable, load_table_for
 from nas_edge.pipeline.tables.measuring import JOURNAL, first_contact, measure_table
 from nas_edge.pipeline.tables.work import ANCHORS
 from nas_edge.profiling import Protocol
 from nas_edge.spaces import SearchSpace
+from tests.stand import FakeBench
 
 FAST = Protocol(min_rounds=2, rounds=2, max_rounds=2, repeats=3, max_repeats=3, visit_ms=0.1, warmups=1)
 
@@ -155,6 +158,32 @@ def test_an_unknown_runtime_or_an_unwritable_directory_costs_no_measuring(space:
     (tmp_path / "file").write_text("")
     with pytest.raises(NasEdgeError, match="file"):
         measure_table([(space, 5)], out=tmp_path / "file")
+
+
+def test_a_cold_search_meets_a_device_in_cold_runs(
+    stand: Path, bench: FakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    regimes = []
+
+    def met(target: Target, space: SearchSpace, num_classes: int, *, regime: str, **_: object) -> FoundTable:
+        regimes.append(regime)
+        found = load_table_for(target, regime)
+        return replace(found, own=True, path=stand)
+
+    monkeypatch.setattr("nas_edge.pipeline.tables.measuring.first_contact", met)
+    search_flow(
+        SearchRequest(target="board", bundle="tiny", latency_ms=3.0, evaluations=500, verify=True, regime="cold")
+    )
+    assert regimes == ["cold"]
+
+
+def test_a_first_contact_in_cold_runs_is_kept_as_such(local: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Protocol, "quick", lambda: FAST)
+    monkeypatch.setattr("nas_edge.pipeline.tables.measuring.FIRST_CONTACT_SPAN_S", 0.0)
+    met = first_contact(local, SearchSpace.named("lite0").restrict([64]), 6, networks=3, regime="cold")
+    assert met.table.header.regime == "cold"
+    assert load_table_for(local, "cold").path == met.path
+    assert not load_table_for(local).own
 
 
 def test_a_first_contact_is_kept_in_the_cache_and_used_from_then_on(local: Target) -> None:
