@@ -12,7 +12,7 @@ from nas_edge.files import make_directory, write_bytes, write_text
 from nas_edge.latency import LatencyTable, TableHeader
 from nas_edge.latency.choosing import choose_networks
 from nas_edge.pipeline.tables.commands import TableReport, chosen_space
-from nas_edge.pipeline.tables.transferring import COLUMNS, known_target, start_table
+from nas_edge.pipeline.tables.transferring import COLUMNS, check_name, known_target, start_table
 from nas_edge.units import format_count
 
 LIST = "networks.csv"
@@ -42,13 +42,17 @@ def plan_command(
         seed: of the choice and of the weights.
 
     Raises:
-        UnknownNameError, SpaceError: of the options. ConfigError: a directory that holds a plan already.
+        UnknownNameError, SpaceError: of the options. ConfigError: a directory that holds a plan already, a name that
+        cannot be a device's.
 
     """
     from nas_edge.spaces.onnx_blocks import build_onnx
 
+    known = known_target(target)
+    if known is None:
+        check_name("--target", target)
     about, classes = chosen_space(space, num_classes, bundle)
-    base, described = start_table(source, known_target(target))
+    base, described = start_table(source, known)
     chosen = choose_networks(base or LatencyTable(TableHeader(target, ""), {}), about, classes, count, seed)
     directory = out or Path(f"{Path(target).stem}-networks")
     if (directory / LIST).exists():

@@ -68,8 +68,7 @@ def transfer_command(request: TransferRequest) -> TableReport:
         ConfigError: a name that cannot be one, a table that is there already.
 
     """
-    if not request.to or Path(request.to).name != request.to or request.to.startswith("."):
-        raise ConfigError(f"--to {request.to!r}: a device's name is also a directory's: letters, digits, dashes")
+    check_name("--to", request.to)
     about, classes = chosen_space(request.space, request.num_classes, request.bundle)
     target = known_target(request.to)
     base, described = start_table(request.source, target)
@@ -105,13 +104,20 @@ def transfer_command(request: TransferRequest) -> TableReport:
             "WARNING    so far off helps nobody: are the times in the order of the rows, and all of this device?"
         )
     if skipped:
-        lines.append(f"skipped    {skipped} rows without milliseconds")
+        lines.append(f"skipped    {skipped} row{'s' * (skipped > 1)} without milliseconds")
     if target is None:
         path = _write_target(header, directory)
         lines.append(f"target     {path}; say there how the device is reached")
-    lines.append(f"next       nas-edge search --target {request.to}")
+    usual = float(np.median([network.ms for network in networks]))
+    lines.append(f"next       nas-edge search --target {request.to} --latency {usual:.3g}ms")
     data = {"table": str(directory), "from": described, "networks": len(networks), "skipped": skipped, **found}
     return TableReport(data, lines)
+
+
+def check_name(option: str, name: str) -> None:
+    """Raises ConfigError where a device cannot be called so."""
+    if not name or Path(name).name != name or name.startswith("."):
+        raise ConfigError(f"{option} {name!r}: a device's name is also a directory's: letters, digits, dashes")
 
 
 def known_target(name: str) -> Target | None:
@@ -161,6 +167,8 @@ def read_measured(path: Path, space: SearchSpace, num_classes: int) -> tuple[lis
     skipped = 0
     for number, row in enumerate(reader, 1):
         where = f"{path}:{reader.line_num}"
+        if None in row or None in row.values():
+            raise TableError(f"{where}: has not as many fields as the first line; is the file truncated?")
         text = (row.get("ms") or "").strip()
         if not text:
             skipped += 1
@@ -170,7 +178,7 @@ def read_measured(path: Path, space: SearchSpace, num_classes: int) -> tuple[lis
             if any(network.name == name for network in networks):
                 raise TableError(f"network {name!r} occurs twice")
             networks.append(_network(path, row, name, _milliseconds(text), space, num_classes))
-        except (NasEdgeError, ValueError) as error:
+        except NasEdgeError as error:
             raise TableError(f"{where}: {error}") from None
     if not networks:
         raise TableError(f"{path}: no row has milliseconds; measure the networks and fill in the column ms")
@@ -186,8 +194,13 @@ def _network(
     text = (row.get("arch") or "").strip()
     if not text:
         raise TableError("the column arch is empty")
-    arch = json.loads(text) if text.startswith("{") else read_json(path.parent / text)
+    try:
+        arch = json.loads(text) if text.startswith("{") else read_json(path.parent / text)
+    except json.JSONDecodeError as error:
+        raise TableError(f"arch is not JSON ({error})") from None
     found = about.to_json(about.from_json(arch, "arch"))
+    if classes and not classes.isdecimal():
+        raise TableError(f"num_classes = {classes!r} is not a whole number")
     return NetworkEntry(name, about.name, int(classes) if classes else num_classes, found, Role.CALIBRATION, ms)
 
 

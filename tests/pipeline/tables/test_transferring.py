@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import onnx
@@ -94,7 +95,8 @@ def test_rows_that_were_not_measured_are_skipped_and_counted(stand: Path) -> Non
     ("old", "new", "message"),
     [
         ("ms,", "time,", "lacks the column 'ms'"), ("network-02,", "network-01,", "twice"),
-        ("{", "[", "csv:2"), ('""r"":', '""q"":', "csv:2: arch"),
+        ("{", "[", "csv:2"), (":[", ":", "csv:2: arch is not JSON"), ('""r"":', '""q"":', "csv:2: arch"),
+        (',3,"{', ',three,"{', "csv:2: num_classes = 'three'"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_told_with_its_line(stand: Path, old: str, new: str, message: str) -> None:
@@ -103,6 +105,21 @@ def test_a_wrong_file_is_told_with_its_line(stand: Path, old: str, new: str, mes
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises((TableError, FormatError), match=message):
         transfer_command(request(path))
+
+
+def test_a_file_that_ends_within_a_row_is_told(stand: Path) -> None:
+    path = plan(stand)
+    fill(path)
+    path.write_text(path.read_text()[:-60])
+    with pytest.raises(TableError, match=r"csv:\d+: has not as many fields"):
+        transfer_command(request(path))
+
+
+def test_the_command_that_comes_next_has_a_budget(stand: Path) -> None:
+    path = plan(stand)
+    fill(path)
+    last = transfer_command(request(path)).lines()[-1]
+    assert re.fullmatch(r"next +nas-edge search --target phone --latency [\d.]+ms", last)
 
 
 @pytest.mark.parametrize("text", ["nan", "-1", "0", "3 ms", "inf"])
@@ -151,5 +168,7 @@ def test_unknown_sources_and_names_are_told(stand: Path) -> None:
         transfer_command(TransferRequest("phone", path, "bord", bundle="tiny"))
     with pytest.raises(ConfigError, match="--to"):
         transfer_command(TransferRequest("../phone", path, "board", bundle="tiny"))
+    with pytest.raises(ConfigError, match="--target"):
+        plan_command("../phone", 4, "board", None, None, "tiny", stand / "other", 0)
     with pytest.raises(ConfigError, match="fp23"):
         transfer_command(request(path, precision="fp23"))
