@@ -86,3 +86,13 @@ def test_too_few_or_equal_subnets_are_refused():
     flat = AccuracySet.of_bits(data.population, np.ones_like(data.bits), data.roles)
     with pytest.raises(TrainingError, match="equally accurate"):
         fit_accuracy_predictor(SPACE, flat)
+
+
+def test_the_learning_curve_falls_and_ends_where_all_subnets_are_used():
+    data = measured(160, 400)
+    _, report = fit_accuracy_predictor(SPACE, data, options=QUICK)
+    counts = [point.subnets for point in report.curve]
+    assert counts == [round(share * report.train) for share in (0.25, 0.5, 1.0)]
+    assert report.curve[0].rmse > report.curve[-1].rmse
+    assert report.curve[0].tau < report.curve[-1].tau
+    assert report.curve[-1].rmse == pytest.approx(report.rmse, rel=0.5)

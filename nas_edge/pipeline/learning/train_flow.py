@@ -1,4 +1,4 @@
-"""`train` and `finetune`: from images to a bundle; from a run to better weights for its network."""
+"""`train`: from images to a bundle."""
 
 from __future__ import annotations
 
@@ -12,27 +12,18 @@ from typing import TYPE_CHECKING, Any
 from nas_edge import __version__
 from nas_edge.devices import LocalDevice
 from nas_edge.errors import ConfigError
-from nas_edge.files import make_directory, read_described, read_yaml, write_json, write_yaml
+from nas_edge.files import make_directory, read_described, read_yaml, write_yaml
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS
 from nas_edge.pipeline.learning.beginning import beginning, hold_to_beginning
-from nas_edge.pipeline.networks import (
-    FINETUNED,
-    bundle_dataset,
-    bundle_evaluator,
-    bundle_preprocess,
-    subnet_of_run,
-)
-from nas_edge.pipeline.running.directory import held, load_run
+from nas_edge.pipeline.running.directory import held
 from nas_edge.progress import Progress, silent
-from nas_edge.spaces import Precision, SearchSpace
+from nas_edge.spaces import SearchSpace
 from nas_edge.spreading import Spread
-from nas_edge.units import format_duration
 
 if TYPE_CHECKING:
     from nas_edge.data import Dataset, Preprocess
     from nas_edge.pipeline.learning.measuring import Measuring
     from nas_edge.pipeline.learning.starting import Start
-    from nas_edge.supernet.static import StaticNet
     from nas_edge.supernet.supernet import Supernet
     from nas_edge.training.measuring.evaluate import Evaluator
     from nas_edge.training.recipe import Recipe
@@ -83,6 +74,9 @@ class TrainReport:
             f"  accuracy predictor: RMSE {100 * fit['rmse']:.2f} points, Kendall's tau {fit['tau']:.2f}{ceiling}"
             f" on {fit['holdout']:.0f} subnets it was not fitted to"
         )
+        if curve := figures.get("learning_curve"):
+            points = ", ".join(f"{point['subnets']}: {100 * point['rmse']:.2f}" for point in curve)
+            lines.append(f"  its RMSE in points by the number of subnets it is fitted to: {points}")
         lines.append(f"next: nas-edge search --target local --latency 5ms --bundle {self.out}")
         return lines
 
@@ -238,6 +232,7 @@ def finish_bundle(
     return {
         "search_split": search_figures(net, evaluator, dataset),
         "accuracy_predictor": {name: round(float(value), 5) for name, value in report.figures().items()},
+        "learning_curve": [point.to_dict() for point in report.curve],
         "views": len(views),
     }
 
@@ -316,107 +311,3 @@ def bundle_header(
         },
         "figures": figures,
     }
-
-
-@dataclass(frozen=True)
-class FinetuneReport:
-    """Accuracy on the search split before and after, 0..1, with 95 % intervals.
-
-    Attributes:
-        precision: that both were measured in; "int8" after training for it.
-    """
-
-    run: Path
-    before: tuple[float, float, float]
-    after: tuple[float, float, float]
-    kept: bool
-    seconds: float
-    precision: str = "fp32"
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        names = ("accuracy", "low", "high")
-        return {
-            "run": str(self.run),
-            "split": "search",
-            "precision": self.precision,
-            "before": dict(zip(names, self.before, strict=True)),
-            "after": dict(zip(names, self.after, strict=True)),
-            "kept": self.kept,
-            "wall_s": round(self.seconds, 1),
-        }
-
-    def lines(self) -> list[str]:
-        """For a person."""
-        before, after = (
-            f"{100 * a:.1f} % ({100 * low:.1f} to {100 * high:.1f})" for a, low, high in (self.before, self.after)
-        )
-        told = (
-            "kept: export and evaluate use the new weights" if self.kept else "not better: the inherited weights stay"
-        )
-        where = "search split" + (", in int8" if self.precision == "int8" else "")
-        return [f"{where}: {before} before, {after} after {format_duration(self.seconds)}; {told}"]
-
-
-def finetune_flow(
-    run: Path,
-    *,
-    data: str | None = None,
-    epochs: int = 5,
-    time_limit_s: float | None = None,
-    qat: bool = False,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> FinetuneReport:
-    """Train a run's network on its own; better weights are kept in the run, worse ones are not.
-
-    With `qat` it is trained as its int8 file computes (`training.single.fake_quantised`), and judged in int8: by the
-    file that `export --precision int8` would write before and after.
-
-    Raises:
-        ConfigError: not a run. DataError, TrainingError: see `train_flow`.
-    """
-    from nas_edge.supernet.weights import save_weights, to_stored_precision
-    from nas_edge.training.measuring.answers import ranges_of
-    from nas_edge.training.measuring.evaluate import Evaluation, Evaluator
-    from nas_edge.training.recipe import Recipe
-    from nas_edge.training.single.finetune import finetune, finetune_for_int8, finetune_recipe
-
-    start = time.monotonic()
-    found = load_run(run)
-    subnet, bundle, _ = subnet_of_run(found, data)
-    preprocess = bundle_preprocess(bundle)
-    dataset = bundle_dataset(bundle, data, progress)
-    recipe = finetune_recipe(Recipe.from_dict(bundle.header.get("recipe", {})), epochs, seed)
-    precision = Precision.INT8 if qat else Precision.FP32
-    evaluator = bundle_evaluator(bundle, precision, data) if qat else Evaluator(dataset.train, preprocess)
-    side = subnet.resolution
-
-    def figures(net: StaticNet) -> tuple[float, float, float]:
-        answers: Evaluation = evaluator.evaluate(net, side, dataset.search, precision=precision)
-        return (answers.accuracy, *answers.interval())
-
-    before = figures(subnet)
-    work = make_directory(run / "finetune")
-    if qat:
-        ranges = ranges_of(subnet, evaluator.calibration_batches(side))
-        trained, _ = finetune_for_int8(
-            subnet, dataset, preprocess, recipe, work, ranges=ranges, form=evaluator.form, time_limit_s=time_limit_s,
-            progress=progress,
-        )  # fmt: skip
-    else:
-        trained, _ = finetune(subnet, dataset, preprocess, recipe, work, time_limit_s=time_limit_s, progress=progress)
-    to_stored_precision(trained)
-    after = figures(trained)
-    kept = after[0] >= before[0]
-    if kept:
-        save_weights(trained, run / FINETUNED)
-    report = FinetuneReport(run, before, after, kept, time.monotonic() - start, str(precision.value))
-    shutil.rmtree(work)
-    write_json(run / "finetune.json", {"format": 1, **report.to_json(), "recipe": recipe.to_dict()})
-    return report

@@ -28,6 +28,7 @@ from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, SearchSpace
 from nas_edge.training.fitting.distilling import ImitationOptions, fit_lines, fit_networks, wide_population
 from nas_edge.training.fitting.gaussian_process import GaussianProcess, Traits
+from nas_edge.training.fitting.learning_curve import CurvePoint, learning_curve
 
 Float = NDArray[np.float64]
 
@@ -61,6 +62,7 @@ class FitReport:
         imitation_rmse: of the networks against the processes that they imitate, on other architectures.
         ceiling: what their labels' noise lets a perfect predictor reach; None without the single answers.
         train, holdout: numbers of subnets.
+        curve: the same of fewer subnets; empty without held-out ones.
 
     """
 
@@ -73,6 +75,7 @@ class FitReport:
     ceiling: NoiseCeiling | None
     train: int
     holdout: int
+    curve: tuple[CurvePoint, ...] = ()
 
     @property
     def share_of_ceiling(self) -> float | None:
@@ -178,6 +181,7 @@ def fit_accuracy_predictor(
         ceiling=noise_ceiling(judged.bits, seed=seed) if judged.bits is not None and len(judged) > 2 else None,
         train=len(train),
         holdout=len(holdout),
+        curve=learning_curve(space, train, holdout, seed) if len(holdout) > 1 else (),
     )
     return replace(predictor, figures=report.figures()), report
 

@@ -6,7 +6,6 @@ Against eager torch: 2 to 2.6 times as fast, 1.1 times where freed memory is kep
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from nas_edge.spaces.onnx_blocks import build_onnx
 from nas_edge.spaces.onnx_half import half
 from nas_edge.spaces.onnx_quantise import CANONICAL, QdqForm, Ranges, quantise
 from nas_edge.spaces.onnx_ranges import observe
+from nas_edge.spaces.onnx_session import answering_session
 from nas_edge.supernet.fold import fold
 from nas_edge.supernet.static import StaticNet
 
@@ -66,13 +66,7 @@ def answers(model: onnx.ModelProto, batches: Iterable[Tensor]) -> NDArray[np.int
 
 def open_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     """A model loaded into ONNX Runtime, on as many threads as torch uses."""
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return answering_session(model.SerializeToString(), torch.get_num_threads())
 
 
 def _few_at_once(batches: Iterable[Tensor]) -> Iterator[NDArray[np.float32]]:
