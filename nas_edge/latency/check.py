@@ -15,8 +15,17 @@ from nas_edge.latency.parametric import fit_parametric
 from nas_edge.latency.plan import distinct_blocks
 from nas_edge.latency.predictor import LatencyPredictor
 from nas_edge.latency.pricing import header_figure
-from nas_edge.latency.suspicious import Contaminated, Monotony, contaminated, describe_block, equal_figures, monotony
-from nas_edge.latency.table import LatencyTable, canonical
+from nas_edge.latency.suspicious import (
+    UNIT_FACTOR,
+    Contaminated,
+    Monotony,
+    contaminated,
+    describe_block,
+    equal_figures,
+    monotony,
+)
+from nas_edge.latency.table import NOT_STATED, LatencyTable, canonical
+from nas_edge.origin import OriginKind
 from nas_edge.spaces import BlockSpec, SearchSpace
 
 _ODD_SIGMAS, _ODD_LEAST = 5.0, math.log(2.0)
@@ -155,6 +164,12 @@ def check_table(
     carried = header_figure(table.header.transfer, "error_percent", 0.0)
     if carried > MOST_CARRIED_PERCENT:
         problems.append(f"was carried over by networks that it mispredicts by {carried:.0f} % on average")
+    named = [source.name != NOT_STATED for source in table.header.sources]
+    if not all(named) or (table.header.origin.kind is OriginKind.PUBLISHED and not named):
+        problems.append("says nowhere whose figures it holds: import it with --source TEXT and --licence TEXT")
+    far = _odd(table)
+    if wild := [block for block, factor in far if not 1 / UNIT_FACTOR < factor < UNIT_FACTOR]:
+        problems.append(f"{len(wild)} entries are hundreds of times off their like: are units mixed?")
     foreign = contaminated(table, known)
     if len(foreign) > _MOST_FOREIGN * len(table.blocks):
         problems.append(f"{len(foreign)} entries seem to be another table's; the first: {foreign[0].describe()}")
@@ -164,8 +179,8 @@ def check_table(
     )
     return TableReport(
         len(table.blocks), len(table.calibration_networks()), len(table.holdout_networks()),
-        space.name if space else "", needed, missing, holdout, (*_odd(table), *equal), tuple(problems), foreign,
-        monotony(table), monotony(table, "mid_channels"),
+        space.name if space else "", needed, missing, holdout, (*_in_words(table, far), *equal), tuple(problems),
+        foreign, monotony(table), monotony(table, "mid_channels"),
     )  # fmt: skip
 
 
@@ -218,17 +233,22 @@ def _contradictions(table: LatencyTable) -> list[str]:
     return found
 
 
-def _odd(table: LatencyTable) -> tuple[str, ...]:
-    """Entries that take far longer or shorter than a model of their like says."""
+def _odd(table: LatencyTable) -> list[tuple[BlockSpec, float]]:
+    """Entries that take far longer or shorter than a model of their like says, and by which factor."""
     model = fit_parametric({block: entry.ms for block, entry in table.blocks.items()})
     if model is None:
-        return ()
+        return []
     blocks = list(table.blocks)
     logs = np.log(np.array([table.blocks[b].ms for b in blocks]) / model.predict(blocks))
     found = []
     for block, log in zip(blocks, logs, strict=True):
         if abs(log) > max(_ODD_SIGMAS * model.log_error(block.kind), _ODD_LEAST):
-            found.append(
-                f"{describe_block(block)}: {table.blocks[block].ms:.4g} ms, {math.exp(log):.1f} times the model"
-            )
-    return tuple(found)
+            found.append((block, math.exp(log)))
+    return found
+
+
+def _in_words(table: LatencyTable, odd: list[tuple[BlockSpec, float]]) -> list[str]:
+    return [
+        f"{describe_block(block)}: {table.blocks[block].ms:.4g} ms, {factor:.1f} times the model"
+        for block, factor in odd
+    ]

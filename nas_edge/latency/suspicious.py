@@ -11,6 +11,9 @@ from nas_edge.latency.table import BlockEntry, LatencyTable, canonical
 from nas_edge.origin import OriginKind
 from nas_edge.spaces import BlockSpec, Kind
 
+UNIT_FACTOR = 200.0
+"""Nothing but another unit is so far from its like."""
+
 _DIGITS = 5  # fewer of them can be equal by chance
 _FASTER = 0.05
 _COMMON_SHARE = 0.8

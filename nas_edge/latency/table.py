@@ -77,6 +77,10 @@ class NetworkEntry:
         _check_figures(ms=self.ms, upper95_ms=self.upper95_ms, p90_ms=self.p90_ms, spread=self.spread)
 
 
+NOT_STATED = "not stated"
+"""Name of a `Source` where the person who imported figures did not say whose they are."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where figures that somebody else measured come from.

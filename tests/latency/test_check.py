@@ -13,6 +13,8 @@ from scipy.stats import spearmanr
 
 from nas_edge.latency import BlockEntry, LatencyTable
 from nas_edge.latency.check import check_table, holdout_error, spearman
+from nas_edge.latency.table import NOT_STATED, Source
+from nas_edge.origin import Origin, OriginKind
 from nas_edge.spaces import Kind, Padding, SearchSpace
 
 from .toy import make_table
@@ -55,6 +57,24 @@ def test_an_odd_entry_is_named() -> None:
     odd = check_table(replace(table, blocks=blocks)).odd
     assert len(odd) == 1
     assert "k5" in odd[0]
+
+
+def test_entries_in_another_unit_are_a_problem() -> None:
+    table = make_table(LITE0, calibration=0)
+    some = list(table.blocks)[40:50]
+    blocks = {**table.blocks, **{block: BlockEntry(1000 * table.blocks[block].ms) for block in some}}
+    (problem,) = check_table(replace(table, blocks=blocks)).problems
+    assert "are units mixed" in problem
+
+
+@pytest.mark.parametrize("sources", [(), (Source(NOT_STATED),)])
+def test_published_figures_without_a_name_are_a_problem(sources: tuple[Source, ...]) -> None:
+    table = make_table(LITE0, calibration=0)
+    published = replace(table.header, origin=Origin(OriginKind.PUBLISHED, source="a file"), sources=sources)
+    (problem,) = check_table(replace(table, header=published)).problems
+    assert "whose figures" in problem
+    named = replace(published, sources=(Source("somebody", licence="none stated"),))
+    assert check_table(replace(table, header=named)).ok
 
 
 def test_equal_blocks_that_differ_are_a_problem() -> None:

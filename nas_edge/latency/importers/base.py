@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from nas_edge.errors import FormatError, TableError
 from nas_edge.latency.importers.entries import Entry
-from nas_edge.latency.suspicious import common_count, describe_block, unlike_count
-from nas_edge.latency.table import BlockEntry, LatencyTable, Source, TableHeader
+from nas_edge.latency.suspicious import UNIT_FACTOR, common_count, describe_block, unlike_count
+from nas_edge.latency.table import NOT_STATED, BlockEntry, LatencyTable, Source, TableHeader
 from nas_edge.origin import Origin, OriginKind
 from nas_edge.spaces import BlockSpec, Kind, Precision, SearchSpace
 
@@ -22,7 +22,6 @@ NORMAL_IQR = 1.349
 """Interquartile range of a normal law in standard deviations: how `std` and `var` become a spread."""
 
 _SAME_BLOCK_FACTOR = 3.0  # two files may time one block twice, not differ by more than this
-_UNIT_FACTOR = 200.0  # nothing but another unit is so far from its like
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,13 @@ class TableFormat(Protocol):
     Attributes:
         name: of `--format`.
         summary: one line for the help.
+        options: names that `ImportRequest.options` may have.
 
     """
 
     name: str
     summary: str
+    options: tuple[str, ...]
 
     def import_table(self, paths: Sequence[Path], request: ImportRequest) -> LatencyTable:
         """Read files as one table.
@@ -147,7 +148,7 @@ def header_for(
     """The header of an imported table: published, with its source, the files' digests and the command."""
     names = ", ".join(path.name for path in paths)
     source = Source(
-        request.source or "not stated", request.url, request.revision, request.licence or "none stated",
+        request.source or NOT_STATED, request.url, request.revision, request.licence or "none stated",
         f"all figures, from {names}",
     )  # fmt: skip
     device: dict[str, Any] = {"name": request.device} if request.device else {}
@@ -237,7 +238,7 @@ def _check_units(readings: Sequence[Reading]) -> None:
         middle = median(logs)
         worst = max(range(len(part)), key=lambda i: abs(logs[i] - middle))
         factor = math.exp(logs[worst] - middle)
-        if not 1 / _UNIT_FACTOR < factor < _UNIT_FACTOR:
+        if not 1 / UNIT_FACTOR < factor < UNIT_FACTOR:
             raise part[worst].at.fail(
                 f"{part[worst].entry.ms:.4g} ms is {factor:.3g} times what its like take; are units mixed?"
             )

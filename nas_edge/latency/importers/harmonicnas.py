@@ -33,6 +33,7 @@ class HarmonicNas:
 
     name = "harmonicnas"
     summary = "Harmonic-NAS JSON of Jetson boards: lat in ms, enrg in mJ"
+    options: tuple[str, ...] = ()
 
     def import_table(self, paths: Sequence[Path], request: ImportRequest) -> LatencyTable:
         """See `TableFormat`."""

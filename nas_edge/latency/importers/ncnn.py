@@ -27,6 +27,8 @@ from nas_edge.latency.prior import fit_network_prior
 from nas_edge.latency.table import LatencyTable
 from nas_edge.origin import Origin, OriginKind
 
+_NAMED = 4  # devices in a message
+
 _SETTING = re.compile(r"(num_threads|gpu_device) = (-?\d+)")
 _RESULT = re.compile(r"\s*(\S+)\s+min =\s*(\d+(?:\.\d+)?)\s+max =\s*\d+(?:\.\d+)?\s+avg =\s*\d+(?:\.\d+)?\s*$")
 
@@ -37,6 +39,7 @@ class NcnnBenchmark:
 
     name = "ncnn"
     summary = "ncnn's benchmark/README.md: whole networks, from which a prior is made (--option device=..., gpu=...)"
+    options: tuple[str, ...] = ("device", "gpu")
 
     def import_table(self, paths: Sequence[Path], request: ImportRequest) -> LatencyTable:
         """See `TableFormat`.
@@ -69,6 +72,7 @@ def _rows(path: Path, begins: str, threads: int, gpu: str) -> tuple[str, Mapping
     """The device's full name, and the least milliseconds of each network that is known by its blocks."""
     devices: dict[str, dict[str, float]] = {}
     conditions: set[str] = set()
+    twice = ""
     for line, row in _runs(path):
         if not row.device.startswith(begins):
             continue
@@ -77,15 +81,20 @@ def _rows(path: Path, begins: str, threads: int, gpu: str) -> tuple[str, Mapping
             continue
         found = devices.setdefault(row.device, {})
         if row.network in found:
-            raise TableError(f"{path}:{line}: {row.network} of {row.device or 'this device'} is there twice")
+            twice = twice or f"{path}:{line}: {row.network} of {row.device or 'this device'} is there twice"
         if not row.least_ms > 0:
             raise TableError(f"{path}:{line}: min = {row.least_ms} is not a positive figure")
         found[row.network] = row.least_ms
     if len(devices) > 1:
-        raise ConfigError(f"{path}: {begins!r} begins the names of {' and '.join(map(repr, devices))}; say more of it")
+        named = [*map(repr, list(devices)[:_NAMED]), *([f"{len(devices) - _NAMED} more"] * (len(devices) > _NAMED))]
+        raise ConfigError(
+            f"{path}: {begins!r} begins the names of {' and '.join(named)}; say more of it by --option device=NAME"
+        )
     if not devices:
         have = f"only {', '.join(sorted(conditions))}" if conditions else "no such device"
         raise ConfigError(f"{path}: nothing of {begins!r} with {threads} threads and gpu {gpu}; there is {have}")
+    if twice:
+        raise TableError(twice)
     return next(iter(devices.items()))
 
 

@@ -60,6 +60,7 @@ class NnMeter:
 
     name = "nnmeter"
     summary = "nn-Meter's CSV of kernels: model_path,HW,CIN,COUT,KERNEL_SIZE,STRIDES,...,latency in ms"
+    options: tuple[str, ...] = ()
 
     def import_table(self, paths: Sequence[Path], request: ImportRequest) -> LatencyTable:
         """See `TableFormat`."""

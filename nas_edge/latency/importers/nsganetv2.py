@@ -31,6 +31,7 @@ class NsgaNetV2:
 
     name = "nsganetv2"
     summary = "NSGANetV2 YAML: expand = ratio, mean in ms and var; blocks of Once-for-All's MobileNetV3"
+    options: tuple[str, ...] = ()
 
     def import_table(self, paths: Sequence[Path], request: ImportRequest) -> LatencyTable:
         """See `TableFormat`."""

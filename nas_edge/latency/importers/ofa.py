@@ -31,6 +31,7 @@ class OnceForAll:
 
     name = "ofa"
     summary = "Once-for-All YAML or JSON: expand = middle channels, mean and std in ms"
+    options: tuple[str, ...] = ()
 
     def import_table(self, paths: Sequence[Path], request: ImportRequest) -> LatencyTable:
         """See `TableFormat`."""

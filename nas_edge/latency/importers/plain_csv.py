@@ -41,6 +41,7 @@ class PlainCsv:
 
     name = "csv"
     summary = "our CSV: kind,height,width,in,out,kernel,stride,mid or expand,se,activation,residual,ms[,energy_mj]"
+    options: tuple[str, ...] = ("statistic",)
 
     def import_table(self, paths: Sequence[Path], request: ImportRequest) -> LatencyTable:
         """See `TableFormat`. The option `statistic` says what the times are, "mean" by default."""

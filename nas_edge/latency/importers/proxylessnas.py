@@ -31,6 +31,7 @@ class ProxylessNas:
 
     name = "proxylessnas"
     summary = "ProxylessNAS YAML: expand = ratio, mean in ms and var"
+    options: tuple[str, ...] = ()
 
     def import_table(self, paths: Sequence[Path], request: ImportRequest) -> LatencyTable:
         """See `TableFormat`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ def load_table_for(target: Target, regime: str = "hot") -> FoundTable:
     if closest is not None:
         base = read_table(closest)
         source = f"{base.header.describe()}, unchanged"
-        header = _modelled_header(target, facts, regime, source)
+        header = replace(_modelled_header(target, facts, regime, source), space=base.header.space)
         table = transfer(base, header, SearchSpace.named("lite0"), ())
         return FoundTable(table, None, False, (f"no table of {target.name}; modelled from {source}",))
     source = f"prior for a device of class {device_class(facts)}: MACs and layers alone"

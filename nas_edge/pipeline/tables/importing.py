@@ -30,13 +30,18 @@ def import_command(
         overwrite: a table that is there already.
 
     Raises:
-        UnknownNameError: no such format. ConfigError: the table is there already, or an option is missing.
+        UnknownNameError: no such format. ConfigError: the table is there already, or an option is missing or unknown.
         FormatError, TableError: a file is not of the format, or holds what cannot be (file, line and key).
         StorageError: the table cannot be written.
 
     """
     request = replace(request, command=request.command or command_line(format_name, paths, request))
-    table = get_table_format(format_name).import_table(paths, request)
+    found = get_table_format(format_name)
+    known: tuple[str, ...] = getattr(found, "options", ())  # somebody else's format may have none
+    if unknown := sorted(set(request.options) - set(known)):
+        has = f"only {', '.join(known)}" if known else "none"
+        raise ConfigError(f"--option {unknown[0]}: --format {format_name} has {has}")
+    table = found.import_table(paths, request)
     directory = table_directory(out or Path(TABLES), table.header)
     check_free(directory, overwrite)
     foreign = contaminated(table, known_tables(directory, table.header))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nas_edge.latency.suspicious import describe_block
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _LISTED = 5
 _USUAL_CLASSES = 1000
+_MADE_UP = "made up on the spot"
 
 
 def show_command(
@@ -43,13 +45,13 @@ def show_command(
     covered = 1 - len(missing) / len(wanted) if wanted else None
     entries = table.blocks.values()
     rows = {
-        "table": str(path or "made up on the spot"),
+        "table": str(path or _MADE_UP),
         "for": header.describe(),
         "origin": header.origin.describe(this_machine()),
         "blocks": _kinds(table.blocks),
         "energy": f"of {sum(e.energy_mj is not None for e in entries)} blocks" * any(e.energy_mj for e in entries),
         "networks": f"{len(table.calibration_networks())} for calibration, {len(table.holdout_networks())} held out",
-        "space": ", ".join(f"{key} {value}" for key, value in header.space.items()),
+        "space": ", ".join(map(_measured_space, [header.space, *header.space.get("also", ())] if header.space else [])),
         "coverage": "" if covered is None or about is None else _coverage(covered, len(wanted), about, classes),
         "of these": _own_coverage(table, about, classes),
         **{f"missing {i}": describe_block(block) for i, block in enumerate(missing[:_LISTED] if covered else (), 1)},
@@ -58,9 +60,13 @@ def show_command(
         **_sources(header),
         **{f"note {i}": text for i, text in enumerate((*header.notes, *notes), 1)},
     }
-    holdout = header.figures.get("holdout")
+    by_space = header.figures.get("holdout_by_space", {})
+    holdout = by_space.get(about.name if about else "", header.figures.get("holdout"))
     if holdout:
-        rows["hold-out"] = f"error {holdout['mape_percent']:.1f} %, Spearman {holdout['spearman']:.3f}"
+        rows["hold-out"] = (
+            f"error {holdout['mape_percent']:.1f} %, Spearman {holdout['spearman']:.3f} when it was made "
+            "('table check' predicts anew)"
+        )
     data = {
         "table": str(path) if path else None,
         "target": header.target,
@@ -94,14 +100,16 @@ def check_command(name: str | None, target: str | None, space: str | None, num_c
     """
     from nas_edge.latency.check import check_table
 
-    table, path, _ = named_table(name, target)
+    table, path, notes = named_table(name, target)
     own = table.header.space
     about, classes = _space_of(table, space, num_classes) if space or own.get("name") else (None, None)
     if about is not None and space is None and own.get("resolutions"):
         about = about.restrict(resolutions=own["resolutions"])
     report = check_table(table, about, classes or 0, known=known_tables(path, table.header))
+    if path is None:
+        report = replace(report, problems=("; ".join(notes), *report.problems))
     lines = [
-        f"table      {path}",
+        f"table      {path or _MADE_UP}",
         f"blocks     {report.blocks}",
         f"networks   {report.calibration_networks} for calibration, {report.holdout_networks} held out",
     ]
@@ -155,6 +163,14 @@ def _wanted(space: SearchSpace | None, classes: int | None, header: TableHeader)
 def _coverage(share: float, wanted: int, space: SearchSpace, classes: int | None) -> str:
     sides = space.resolutions
     return f"{share:.1%} of the {wanted} blocks of {space.name} ({classes} classes, {sides[0]} to {sides[-1]} pixels)"
+
+
+def _measured_space(space: Mapping[str, Any]) -> str:
+    """ "lite0 (6 classes, 64 to 160 pixels)", as far as a header says it."""
+    sides: Sequence[int] = space.get("resolutions") or ()
+    said = [f"{space['num_classes']} classes"] if "num_classes" in space else []
+    said += [f"{sides[0]} to {sides[-1]} pixels"] if len(sides) > 1 else [f"{side} pixels" for side in sides]
+    return f"{space.get('name', '')} ({', '.join(said)})" if said else str(space.get("name", ""))
 
 
 def _own_coverage(table: LatencyTable, space: SearchSpace | None, classes: int | None) -> str:

@@ -307,6 +307,9 @@ def test_ncnn_says_which_devices_and_conditions_there_are(tmp_path: Path) -> Non
     lines = ["### Board A", "num_threads = 4", "gpu_device = -1"]
     lines += [f"  {name}  min = {ms}  max = 99.00  avg = 50.00" for name, ms in (("mnasnet", 9.5), ("resnet18", 80.0))]
     path = put(tmp_path / "README.md", "\n".join(lines) + "\n")
+    several = "\n".join([*lines, lines[3], *(line.replace("Board A", "Board C") for line in lines)]) + "\n"
+    with pytest.raises(ConfigError, match=r"'Board A' and 'Board C'; say more of it by --option device=NAME"):
+        imported("ncnn", put(tmp_path / "several.md", several), threads=4)
     for options, threads, message in (
         ({"device": "Board B"}, 4, "no such device"),
         ({"device": "Board A"}, 1, "only 4 threads with gpu -1"),

@@ -113,6 +113,13 @@ def test_what_is_said_about_a_table_is_checked(request_: dict[str, Any], message
         import_request(**request_)
 
 
+def test_an_option_that_a_format_has_not_is_refused(here: Path) -> None:
+    for name, has in (("csv", "only statistic"), ("ncnn", "only device, gpu"), ("ofa", "none")):
+        with pytest.raises(ConfigError, match=f"--option frob: --format {name} has {has}"):
+            import_command(name, [here / "mine.csv"], import_request("x", options=["frob=1"]))
+    assert not (here / "latency_tables").exists()
+
+
 def test_figures_that_are_another_target_s_are_told_at_once(here: Path) -> None:
     figures = CSV.replace("0.2\n", "0.204513\n").replace("0.35\n", "0.351237\n")
     (here / "mine.csv").write_text(figures)
@@ -139,6 +146,19 @@ def test_coverage_is_of_the_space_asked_for_else_the_table_s_else_the_one_covere
     table = read_table(Path(name))
     bare = put(here / "bare", replace(table, header=replace(table.header, space={})))
     assert show_command(bare, None).data["space"] == "mcu"
+
+
+def test_spaces_are_shown_in_words_with_the_error_of_the_one_asked_about(here: Path) -> None:
+    table = make_table(SearchSpace.named("mcu").restrict([32, 48]), 10)
+    about = {"name": "mcu", "num_classes": 10, "resolutions": [32, 48], "also": [{"name": "lite0", "num_classes": 6}]}
+    errors = {name: {"mape_percent": error, "spearman": 1.0} for name, error in (("mcu", 1.0), ("lite0", 2.0))}
+    figures = {"holdout": errors["mcu"], "holdout_by_space": errors}
+    name = put(here / "tables", replace(table, header=replace(table.header, space=about, figures=figures)))
+    lines = show_command(name, None).lines()
+    assert "space      mcu (10 classes, 32 to 48 pixels), lite0 (6 classes)" in lines
+    assert any(line.startswith("hold-out   error 1.0 %") for line in lines)
+    lines = show_command(name, None, "lite0", 6).lines()
+    assert any(line.startswith("hold-out   error 2.0 %") for line in lines)
 
 
 # Diff and merge ------------------------------------------------------------------------------------------------
@@ -217,8 +237,8 @@ def test_without_its_published_table_every_command_still_answers(
     assert found["latency_ms"]["predicted"] <= 500
     shown = spoken(capsys, "table", "show", "--target", target)
     assert shown["origin"]["kind"] == "modelled"
-    invoke(["table", "check", "--target", target, "--json"])
-    json.loads(capsys.readouterr().out)
+    assert invoke(["table", "check", "--target", target, "--json"]) == 1
+    assert "no table of" in json.loads(capsys.readouterr().out)["problems"][0]
     assert spoken(capsys, "table", "predict", "--target", target, "--bundle", bundle, "--arch", "run/arch.json")
     assert spoken(capsys, "targets", "show", target)["name"] == target
 
