@@ -35,7 +35,7 @@ def finetune(
     debug: DebugOption = False,
 ) -> int:
     """Train the network that a search chose on its own; export and evaluate use the new weights from then on."""
-    from nas_edge.pipeline.learning.train_flow import finetune_flow
+    from nas_edge.pipeline.learning.finetuning import finetune_flow
 
     limit_s = parsed(time_limit, parse_duration_s)
     with shown_progress(announce=True) as progress:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from nas_edge.errors import ConfigError, UnknownNameError
 from nas_edge.pipeline.architectures import read_architecture
 from nas_edge.pipeline.bundle import Bundle, load_bundle
-from nas_edge.pipeline.running.directory import load_run
+from nas_edge.pipeline.exporting.int8 import form_of_run
+from nas_edge.pipeline.running.directory import RESULT, Run, load_run
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Precision
 from nas_edge.units import format_count
 
 if TYPE_CHECKING:
     from nas_edge.spaces import Population
+    from nas_edge.spaces.onnx_quantise import QdqForm
     from nas_edge.supernet.static import StaticNet
     from nas_edge.training.measuring.evaluate import Evaluation
 
@@ -37,6 +39,7 @@ class EvaluateReport:
         macs, params: of the network.
         finetuned: whether it has weights of its own, fine-tuned or trained alone.
         precision: that the images were answered in.
+        notes: what else is to be known.
 
     """
 
@@ -51,6 +54,7 @@ class EvaluateReport:
     params: float
     finetuned: bool
     precision: str = "fp32"
+    notes: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -71,6 +75,7 @@ class EvaluateReport:
             "params": self.params,
             "finetuned": self.finetuned,
             "precision": self.precision,
+            **({"notes": list(self.notes)} if self.notes else {}),
         }
 
     def lines(self) -> list[str]:
@@ -81,6 +86,7 @@ class EvaluateReport:
             f"the {self.split} split; balanced {100 * self.balanced_accuracy:.1f} %",
             f"network    {self.arch['r']} px, {format_count(self.macs)} MACs, {format_count(self.params)} parameters, "
             f"{self.precision}" + (", with weights of its own" if self.finetuned else ""),
+            *(f"note       {note}" for note in self.notes),
         ]
 
 
@@ -95,6 +101,9 @@ def evaluate_flow(
     progress: Progress = silent,
 ) -> EvaluateReport:
     """Evaluate the network of a run, or an architecture of a bundle.
+
+    In int8 a run's network answers as the file for its devices does, which are asked whether they overflow; a bundle
+    is for no device, and this machine is asked.
 
     Args:
         subject: directory of a run; or name or directory of a bundle.
@@ -114,44 +123,52 @@ def evaluate_flow(
         raise UnknownNameError("split", split, SPLITS)
     if precision is not None and precision not in PRECISIONS:
         raise UnknownNameError("precision", precision, PRECISIONS)
-    wanted = precision or _usual_precision(subject)
+    run = load_run(Path(subject)) if (Path(subject) / RESULT).is_file() else None
+    wanted = Precision(precision or (run.precision if run else "fp32"))
     progress(0, 3, "loading the network")
-    net, bundle, row, finetuned = _network(subject, arch, data)
+    net, bundle, row, finetuned = _network(subject, run, arch, data)
     progress(1, 3, "reading images")
     from nas_edge.pipeline.networks import bundle_dataset
 
     dataset = bundle_dataset(bundle, data)
     progress(2, 3, "evaluating")
-    found = accuracy_of(net, bundle, dataset.splits[split], Precision(wanted), data)
+    form, notes = form_of_run(run) if run and wanted is Precision.INT8 else (None, ())
+    found = accuracy_of(net, bundle, dataset.splits[split], wanted, data, form)
     space, classes = bundle.space, bundle.num_classes
     return EvaluateReport(
         subject, split, len(found.labels), found.accuracy, found.balanced_accuracy, found.interval(),
         space.to_json(row), float(space.macs(row[None], classes)[0]), float(space.params(row[None], classes)[0]),
-        finetuned, wanted,
+        finetuned, wanted.value, notes,
     )  # fmt: skip
 
 
 def accuracy_of(
-    net: StaticNet, bundle: Bundle, split: Any, precision: Precision = Precision.FP32, data: str | None = None
+    net: StaticNet,
+    bundle: Bundle,
+    split: Any,
+    precision: Precision = Precision.FP32,
+    data: str | None = None,
+    form: QdqForm | None = None,
 ) -> Evaluation:
-    """Answers of a network in a precision for the images of a split (`data.Split`), plain view."""
+    """Answers of a network in a precision for the images of a split (`data.Split`), plain view.
+
+    The form of int8 is by default the one for this machine.
+    """
     from nas_edge.pipeline.networks import bundle_evaluator
 
-    return bundle_evaluator(bundle, precision, data).evaluate(net, net.resolution, split, precision=precision)
+    return bundle_evaluator(bundle, precision, data, form).evaluate(net, net.resolution, split, precision=precision)
 
 
-def _usual_precision(subject: str) -> str:
-    return load_run(Path(subject)).precision if (Path(subject) / "result.json").is_file() else "fp32"
-
-
-def _network(subject: str, arch: str | None, data: str | None) -> tuple[StaticNet, Bundle, Population, bool]:
+def _network(
+    subject: str, run: Run | None, arch: str | None, data: str | None
+) -> tuple[StaticNet, Bundle, Population, bool]:
     from nas_edge.pipeline import networks
 
-    if (Path(subject) / "result.json").is_file():
+    if run is not None:
         if arch is not None:
             raise ConfigError(f"{subject}: is a run, which has its architecture; --arch goes with a bundle")
-        net, bundle, row = networks.subnet_of_run(load_run(Path(subject)), data)
-        return net, bundle, row, networks.finetuned(Path(subject))
+        net, bundle, row = networks.subnet_of_run(run, data)
+        return net, bundle, row, networks.finetuned(run.path)
     bundle = load_bundle(subject)
     row = read_architecture(bundle.space, arch or "largest")
     evaluator = networks.bundle_evaluator(bundle, data=data)

@@ -74,8 +74,13 @@ def bundle_calibration(bundle: Bundle, data: str | None = None) -> Split:
     return choose_calibration(train, int(stored["seed"]))
 
 
-def bundle_evaluator(bundle: Bundle, precision: Precision = Precision.FP32, data: str | None = None) -> Evaluator:
-    """Recalibration, and ranges of int8, from the bundle's calibration images; raises as `bundle_calibration`."""
+def bundle_evaluator(
+    bundle: Bundle, precision: Precision = Precision.FP32, data: str | None = None, form: QdqForm | None = None
+) -> Evaluator:
+    """Recalibration, and ranges of int8, from the bundle's calibration images; raises as `bundle_calibration`.
+
+    The form of int8 is by default the one for this machine; that of a run's devices comes from `exporting.int8`.
+    """
     from nas_edge.training.measuring.evaluate import Evaluator
 
     calibration, preprocess = bundle_calibration(bundle, data), bundle_preprocess(bundle)
@@ -83,7 +88,7 @@ def bundle_evaluator(bundle: Bundle, precision: Precision = Precision.FP32, data
         return Evaluator(calibration, preprocess)
     from nas_edge.runtimes.saturation import local_form
 
-    return Evaluator(calibration, preprocess, local_form())
+    return Evaluator(calibration, preprocess, form or local_form())
 
 
 def bundle_views(bundle: Bundle) -> tuple[View, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -14,10 +15,14 @@ from onnx import numpy_helper
 from nas_edge.errors import NasEdgeError, UnknownNameError
 from nas_edge.pipeline.devices.adding import Wishes, add_target
 from nas_edge.pipeline.devices.targets import load_target
+from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.exporting.flow import ExportWishes, export_flow
-from nas_edge.pipeline.exporting.int8 import targets_of
+from nas_edge.pipeline.exporting.int8 import form_of_run, form_on, targets_of
+from nas_edge.pipeline.learning.finetuning import finetune_flow
+from nas_edge.pipeline.running.directory import load_run
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
+from nas_edge.runtimes.onnx_runtime import OnnxRuntime
 from nas_edge.runtimes.saturation import weight_bits
 from nas_edge.runtimes.visits import RemoteRuntime
 from tests.devices.sshd import *  # noqa: F403 - fixtures
@@ -39,6 +44,21 @@ def run(stand):
 def there(stand, ssh_home):
     """A target over a real sshd, on which the agent runs ONNX Runtime."""
     return add_target("there", Wishes(host=ssh_home.address, python=sys.executable, directory=str(ssh_home.tmp)))
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    """How many bits the weights had of each int8 model that answered for a network."""
+    from nas_edge.training.measuring import evaluate
+
+    bits, make = [], evaluate.int8_model
+
+    def noted(net, calibration, form):
+        bits.append(form.weight_bits)
+        return make(net, calibration, form)
+
+    monkeypatch.setattr(evaluate, "int8_model", noted)
+    return bits
 
 
 def greatest_code(model: Path) -> int:
@@ -94,7 +114,7 @@ def test_of_several_devices_the_weakest_decides(run):
     assert greatest_code(named.model) == 127
 
 
-def test_a_device_that_can_be_reached_is_asked(run, there, ssh_home, monkeypatch):
+def test_a_device_that_can_be_reached_is_asked(run, there, ssh_home, answered, monkeypatch):
     report = export_flow(of(run, target="there"), precision="int8")
     assert "int8 weights as there said when it was asked" in report.notes
     assert greatest_code(report.model) == 2 ** (weight_bits() - 1) - 1
@@ -104,6 +124,8 @@ def test_a_device_that_can_be_reached_is_asked(run, there, ssh_home, monkeypatch
     report = export_flow(run, precision="int8")
     assert greatest_code(report.model) == 63
     assert "overflow" in "\n".join(report.lines())
+    assert evaluate_flow(str(run), precision="int8").notes == ("int8 weights as there said when it was asked",)
+    assert answered == [7]
     assert list(ssh_home.tmp.iterdir()) == []
 
 
@@ -119,6 +141,48 @@ def test_a_device_that_is_gone_is_told_and_one_that_was_named_must_answer(run, s
         export_flow(run, precision="int8", wishes=ExportWishes(target="there"))
     with pytest.raises(UnknownNameError, match="nowhere"):
         export_flow(run, precision="int8", wishes=ExportWishes(target="nowhere"))
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_an_evaluation_in_int8_is_of_the_file_for_the_device(run, answered, bits):
+    say("board", f"int8_weight_bits: {bits}")
+    exported, report = export_flow(run, precision="int8"), evaluate_flow(str(run), precision="int8")
+    assert answered == [bits]
+    assert report.accuracy == exported.quantisation.after
+    assert report.notes == exported.notes == tuple(report.to_json()["notes"])
+    assert report.lines()[-1] == f"note       {report.notes[0]}"
+
+
+def test_nobody_is_asked_for_a_bundle_and_for_other_precisions(run, answered):
+    assert evaluate_flow(str(run)).notes == ()
+    assert evaluate_flow("tiny", precision="int8").notes == ()
+    assert answered == [weight_bits()]
+
+
+def test_training_for_int8_and_its_judging_are_of_the_file_for_the_device(run, answered):
+    say("board", "int8_weight_bits: 7")
+    report = finetune_flow(run, epochs=1, qat=True)
+    assert answered == [7, 7]
+    (note,) = report.notes
+    assert "7 bits, as the target board says" in note
+    assert report.lines()[-1] == f"note: {note}"
+    assert report.to_json()["notes"] == [note]
+    exported = export_flow(run, precision="int8").quantisation
+    assert exported.after == pytest.approx((report.after if report.kept else report.before)[0], abs=1e-6)
+
+
+def test_files_of_other_runtimes_have_8_bits_whatever_this_machine_takes(run, monkeypatch):
+    monkeypatch.setattr("nas_edge.runtimes.saturation.weight_bits", lambda: 7)
+    monkeypatch.setattr("nas_edge.runtimes.saturation.weight_bits_of", lambda runtime: 7)
+    others = load_run(of(run, target="jetson", targets={"jetson": {}, "stm32f405": {}}))
+    assert form_of_run(others)[0].weight_bits == 8
+    assert form_of_run(others, "onnxruntime")[0].weight_bits == 7
+    here = load_run(of(run, target="local", targets={}))
+    assert form_of_run(here)[0].weight_bits == 7
+    assert form_of_run(here, "litert")[0].weight_bits == 8
+    program = SimpleNamespace(name="litert")  # gives no outputs: it could not be asked
+    assert form_on([program]).weight_bits == 8
+    assert form_on([program, OnnxRuntime()]).weight_bits == 7
 
 
 def test_shipped_targets_of_onnx_runtime_say_what_their_cores_take():

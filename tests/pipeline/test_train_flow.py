@@ -18,7 +18,8 @@ from nas_edge.errors import ConfigError, DataError, TrainingError, UnknownNameEr
 from nas_edge.pipeline.bundle import ACCURACY, load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.exporting.flow import export_flow
-from nas_edge.pipeline.learning.train_flow import finetune_flow, read_recipe, train_flow
+from nas_edge.pipeline.learning.finetuning import finetune_flow
+from nas_edge.pipeline.learning.train_flow import read_recipe, train_flow
 from nas_edge.pipeline.networks import FINETUNED
 from nas_edge.pipeline.running.pipelines import read_pipeline
 from nas_edge.pipeline.searching.flow import search_flow
@@ -108,9 +109,10 @@ def test_training_for_int8_is_judged_in_int8_and_exported_as_such(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    request = SearchRequest(target="jetson", bundle=str(trained), macs=1e6, verify=False, evaluations=500)
+    request = SearchRequest(target="raspberry-pi-4", bundle=str(trained), macs=1e6, verify=False, evaluations=500)
     run = search_flow(request).run
     report = finetune_flow(run, epochs=2, qat=True)
+    assert "int8 weights have 8 bits, as the target raspberry-pi-4 says" in report.notes[0]
     assert report.precision == report.to_json()["precision"] == "int8"
     assert "in int8" in report.lines()[0]
     if report.kept:

@@ -14,7 +14,7 @@ from nas_edge.pipeline.devices.targets import MICROCONTROLLER
 from nas_edge.pipeline.exporting.c import SOURCE, Chip, write_c
 from nas_edge.pipeline.exporting.formats import ExportFormat, checked_precision, export_format
 from nas_edge.pipeline.exporting.images import ProofImages, calibration_images, proof_images
-from nas_edge.pipeline.exporting.int8 import int8_form, targets_of
+from nas_edge.pipeline.exporting.int8 import form_of_run
 from nas_edge.pipeline.exporting.litert import agreement_note, device_notes
 from nas_edge.pipeline.exporting.report import SENSITIVITY, ExportReport
 from nas_edge.pipeline.running.directory import Run, load_run
@@ -122,9 +122,14 @@ def export_flow(
     lowered = _Lowered(model, None, ())
     asked: tuple[str, ...] = ()
     if wanted != "fp32":
-        calibration = calibration_images(bundle, wishes.data, wishes.calibration, preprocess, side)
-        form, asked = _form(chosen, wanted, found, wishes)
-        lowered = _lowered(model, chosen, wanted, form, calibration, preprocess, proof, wishes, progress)
+        int8 = None
+        if wanted == "int8":
+            calibration = calibration_images(bundle, wishes.data, wishes.calibration, preprocess, side)
+            form, asked = form_of_run(
+                found, chosen.runtime, target=wishes.target, host=wishes.host, serial=wishes.serial
+            )
+            int8 = _Int8(form, calibration)
+        lowered = _lowered(model, chosen, wanted, int8, preprocess, proof, wishes, progress)
     artefact = chosen.artefact(lowered.model, wanted)
     progress(4, 5, "writing")
     card, file = _card(found, bundle, wanted, lowered.report), chosen.file
@@ -163,6 +168,14 @@ def _part(progress: Progress, start: float) -> Progress:
 
 
 @dataclass(frozen=True)
+class _Int8:
+    """What an int8 model is made with; `calibration` are images uint8 [n, side, side, 3]."""
+
+    form: QdqForm
+    calibration: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class _Lowered:
     """An ONNX model in its precision (int8 in the canonical form), what that costs, and who suffers."""
 
@@ -175,8 +188,7 @@ def _lowered(
     model: bytes,
     chosen: ExportFormat,
     precision: str,
-    form: QdqForm,
-    calibration: NDArray[np.uint8],
+    int8: _Int8 | None,
     preprocess: Preprocess,
     proof: ProofImages,
     wishes: ExportWishes,
@@ -188,27 +200,20 @@ def _lowered(
     kept: tuple[str, ...] = ()
     sensitive: tuple[LayerSensitivity, ...] = ()
     lower, told = model, _part(progress, 3)
-    if precision == "int8":
-        ranges = observed_ranges(model, calibration, preprocess, told)
+    if int8 is not None:
+        images, form = int8.calibration, int8.form
+        ranges = observed_ranges(model, images, preprocess, told)
         if wishes.keep_float or wishes.sensitivity:
-            sensitive = sensitivities(model, ranges, calibration, preprocess, form, told)
+            sensitive = sensitivities(model, ranges, images, preprocess, form, told)
             kept = most_sensitive(sensitive, wishes.keep_float)
-        lower = quantised_file(model, calibration, preprocess, form, told, ranges=ranges, keep_float=kept)
+        lower = quantised_file(model, images, preprocess, form, told, ranges=ranges, keep_float=kept)
     report = compare_precisions(
         model, chosen.proof(chosen.artefact(lower, precision), precision), proof.images, preprocess, proof.labels,
-        calibration_images=len(calibration) if precision == "int8" else 0, on=proof.on,
-        weight_bits=form.weight_bits if precision == "int8" else 16, precision=precision, kept_float=kept,
+        calibration_images=len(int8.calibration) if int8 else 0, on=proof.on,
+        weight_bits=int8.form.weight_bits if int8 else 16, precision=precision, kept_float=kept,
         progress=told,
     )  # fmt: skip
     return _Lowered(lower, report, sensitive)
-
-
-def _form(chosen: ExportFormat, precision: str, run: Run, wishes: ExportWishes) -> tuple[QdqForm, tuple[str, ...]]:
-    """Of the int8 model: one that the devices of the run compute without overflow, which they are asked."""
-    if precision != "int8":
-        return chosen.form(), ()
-    named = bool(wishes.target or wishes.host or wishes.serial)
-    return int8_form(chosen, targets_of(run.result, wishes.target), wishes.host, wishes.serial, named)
 
 
 def _engine(

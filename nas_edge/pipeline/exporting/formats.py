@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from nas_edge.export.deploy import DeployKind
     from nas_edge.export.parity import Answering
     from nas_edge.runtimes.base import Session
-    from nas_edge.spaces.onnx_quantise import QdqForm
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,6 @@ class ExportFormat:
         artefact: makes the file of an ONNX model in its precision (int8 in the canonical form).
         proof: the file in a runtime of this machine, to be asked for its answers.
         kind: of the deploy folder, for a precision.
-        form: of the int8 ONNX that the file is made from.
 
     """
 
@@ -40,7 +38,6 @@ class ExportFormat:
     artefact: Callable[[bytes, str], bytes]
     proof: Callable[[bytes, str], Answering]
     kind: Callable[[str], DeployKind]
-    form: Callable[[], QdqForm]
 
     @property
     def file(self) -> str:
@@ -92,18 +89,6 @@ def _onnx_kind(precision: str) -> DeployKind:
     from nas_edge.export.deploy import ONNX_KIND
 
     return ONNX_KIND
-
-
-def _local_form() -> QdqForm:
-    from nas_edge.runtimes.saturation import local_form
-
-    return local_form()
-
-
-def _canonical_form() -> QdqForm:
-    from nas_edge.spaces.onnx_quantise import CANONICAL
-
-    return CANONICAL
 
 
 def _for_tensorrt(model: bytes, precision: str) -> bytes:
@@ -172,18 +157,15 @@ FORMATS: Mapping[str, ExportFormat] = MappingProxyType(
     {
         f.name: f
         for f in (
+            ExportFormat("onnx", "onnxruntime", ("fp32", "int8"), _as_it_is, _in_onnx_runtime, _onnx_kind),
             ExportFormat(
-                "onnx", "onnxruntime", ("fp32", "int8"), _as_it_is, _in_onnx_runtime, _onnx_kind, _local_form
+                "tensorrt", "tensorrt", ("fp32", "fp16", "int8"), _for_tensorrt, _in_onnx_runtime, _tensorrt_kind
             ),
-            ExportFormat(
-                "tensorrt", "tensorrt", ("fp32", "fp16", "int8"), _for_tensorrt, _in_onnx_runtime, _tensorrt_kind,
-                _canonical_form,
-            ),
-            ExportFormat("tflite", "litert", ("fp32", "int8"), _for_litert, _in_litert, _litert_kind, _canonical_form),
-            ExportFormat("c", "mcu", ("int8",), _as_it_is, _on_the_host, _c_kind, _canonical_form),
+            ExportFormat("tflite", "litert", ("fp32", "int8"), _for_litert, _in_litert, _litert_kind),
+            ExportFormat("c", "mcu", ("int8",), _as_it_is, _on_the_host, _c_kind),
         )
     }
-)  # fmt: skip
+)
 
 
 def checked_precision(chosen: ExportFormat, precision: str) -> str:

@@ -1,8 +1,9 @@
-"""How many bits int8 weights of an exported ONNX file may have: a matter of the device, which is asked.
+"""How many bits int8 weights of an ONNX file may have: a matter of the device, which is asked, here and nowhere else.
 
 Some CPUs add two products up in 16 bits, and weights of 8 bits overflow there without a word (see
-`runtimes.saturation`). The machine that exports says nothing of the device: its own runtime is asked, where it can be
-reached; else its target's file; else this machine stands in, and that is said.
+`runtimes.saturation`). The machine at hand says nothing of the device: its own runtime is asked, where it can be
+reached; else its target's file; else this machine stands in, and that is said. Export, evaluation, training for int8
+and the confirming of a search ask here: their figures are of one file.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import NasEdgeError
 from nas_edge.pipeline.devices.targets import Target, load_target, target_names
-from nas_edge.pipeline.exporting.formats import ExportFormat
+from nas_edge.pipeline.running.directory import Run
 
 if TYPE_CHECKING:
+    from nas_edge.runtimes import Runtime
     from nas_edge.spaces.onnx_quantise import QdqForm
 
 _RUNTIME = "onnxruntime"
 _THIS_MACHINE = "local"
+_ALL_BITS = 8  # of files that other runtimes than ONNX Runtime load: none of them overflows
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,22 @@ class WeightBits:
     note: str = ""
 
 
-def int8_form(
-    chosen: ExportFormat, targets: Iterable[str], host: str | None, serial: str | None, named: bool
+def form_of_run(
+    run: Run,
+    runtime: str | None = None,
+    *,
+    target: str | None = None,
+    host: str | None = None,
+    serial: str | None = None,
 ) -> tuple[QdqForm, tuple[str, ...]]:
-    """The form that none of the devices overflows in, and what is to be known of how that was found.
+    """The form that none of a run's devices overflows in, and what is to be known of how that was found.
 
     Args:
-        chosen: format of the file; the others than ONNX Runtime's own have one form everywhere.
-        targets: names of the devices.
+        run: whose network it is.
+        runtime: that loads the file; None for what each device has.
+        target: the device's, instead of all that were searched for. Where a device is named, what fails is an error.
         host: of the device over ssh, instead of what its target says.
         serial: over adb, likewise.
-        named: whether the user named the device: what fails is then an error.
 
     Raises:
         NasEdgeError: a device that was named cannot be reached, or its target is not known.
@@ -54,11 +62,26 @@ def int8_form(
     """
     from nas_edge.spaces.onnx_quantise import QdqForm
 
-    if chosen.runtime != _RUNTIME:
-        return chosen.form(), ()
-    found = [_weight_bits(name, host, serial, named) for name in targets]
+    if runtime not in (None, _RUNTIME):
+        return QdqForm(weight_bits=_ALL_BITS), ()
+    named = bool(target or host or serial)
+    found = [_weight_bits(name, runtime, host, serial, named) for name in targets_of(run.result, target)]
     notes = dict.fromkeys(one.note for one in found if one.note)
     return QdqForm(weight_bits=min(one.bits for one in found)), tuple(notes)
+
+
+def form_on(runtimes: Iterable[Runtime]) -> QdqForm:
+    """The form that none of some runtimes overflows in, which are there to be asked.
+
+    Raises:
+        MeasurementError, DeviceError: one does not answer.
+
+    """
+    from nas_edge.runtimes.saturation import weight_bits_of
+    from nas_edge.spaces.onnx_quantise import QdqForm
+
+    asked = [weight_bits_of(runtime) for runtime in runtimes if runtime.name == _RUNTIME]
+    return QdqForm(weight_bits=min(asked, default=_ALL_BITS))
 
 
 def targets_of(result: Mapping[str, Any], named: str | None) -> tuple[str, ...]:
@@ -66,7 +89,7 @@ def targets_of(result: Mapping[str, Any], named: str | None) -> tuple[str, ...]:
     return (named,) if named else tuple(dict.fromkeys([str(result["target"]), *result.get("targets", {})]))
 
 
-def _weight_bits(name: str, host: str | None, serial: str | None, named: bool) -> WeightBits:
+def _weight_bits(name: str, runtime: str | None, host: str | None, serial: str | None, named: bool) -> WeightBits:
     from nas_edge.pipeline.devices.bench import can_be_reached
     from nas_edge.pipeline.devices.reaching import at_device
     from nas_edge.runtimes.saturation import weight_bits
@@ -79,9 +102,9 @@ def _weight_bits(name: str, host: str | None, serial: str | None, named: bool) -
         if named:
             raise
         return _unasked(name)
+    if target.runtime != _RUNTIME:  # what runs there is made of another file, and whoever loads this one is not known
+        return WeightBits(_ALL_BITS if runtime is None else weight_bits())
     if target.device.kind == _THIS_MACHINE:
-        return WeightBits(weight_bits())
-    if target.runtime != _RUNTIME:  # what runs there is made of another file
         return WeightBits(weight_bits())
     if not can_be_reached(target):
         return _as_stated(target)
@@ -95,11 +118,10 @@ def _weight_bits(name: str, host: str | None, serial: str | None, named: bool) -
 
 def _asked(target: Target) -> int:
     from nas_edge.pipeline.devices.bench import open_bench
-    from nas_edge.runtimes.saturation import weight_bits_of
 
     bench = open_bench(target)
     try:
-        return weight_bits_of(bench.runtime)
+        return form_on([bench.runtime]).weight_bits
     finally:
         bench.close()
 
@@ -119,5 +141,5 @@ def _unasked(name: str, why: str = "") -> WeightBits:
     return WeightBits(
         bits,
         f"int8 weights have {bits} bits, as they may here: {name} was not asked whether its sums overflow{why}; "
-        "name it, --host user@addr",
+        "export with --host user@addr asks it",
     )

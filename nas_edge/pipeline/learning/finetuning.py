@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas_edge.files import make_directory, write_json
 from nas_edge.pipeline.exporting.int8 import form_of_run
+from nas_edge.pipeline.learning.fitting import fitting_batch
 from nas_edge.pipeline.networks import FINETUNED, bundle_dataset, bundle_evaluator, bundle_preprocess, subnet_of_run
 from nas_edge.pipeline.running.directory import load_run
 from nas_edge.progress import Progress, silent
@@ -109,6 +110,7 @@ def finetune_flow(
     preprocess = bundle_preprocess(bundle)
     dataset = bundle_dataset(bundle, data, progress)
     recipe = finetune_recipe(Recipe.from_dict(bundle.header.get("recipe", {})), epochs, seed)
+    recipe = fitting_batch(recipe, len(dataset.train))
     precision = Precision.INT8 if qat else Precision.FP32
     form, notes = form_of_run(found) if qat else (None, ())
     evaluator = bundle_evaluator(bundle, precision, data, form) if qat else Evaluator(dataset.train, preprocess)

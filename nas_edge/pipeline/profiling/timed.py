@@ -257,7 +257,10 @@ def _layered(runtime: Runtime) -> LayeredRuntime:
 
 
 def model_of_run(run: Run, runtime: str) -> tuple[bytes, str]:
-    """The exported file where there is one; otherwise the same graph with seeded weights, which takes as long."""
+    """The exported file where there is one; otherwise the same graph with seeded weights, which takes as long.
+
+    In int8, too, however many bits the device's weights may have: how long a product takes does not depend on it.
+    """
     from nas_edge.pipeline.bundle import load_bundle
     from nas_edge.pipeline.exporting.flow import exported_model
     from nas_edge.pipeline.exporting.formats import format_of_runtime

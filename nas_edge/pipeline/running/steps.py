@@ -211,7 +211,7 @@ class FinetuneArguments(_OnRun):
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Train the run's network on its own, in the run."""
-        from nas_edge.pipeline.learning.train_flow import finetune_flow
+        from nas_edge.pipeline.learning.finetuning import finetune_flow
 
         return finetune_flow(
             self.run_directory(named), data=self.data, epochs=self.epochs, time_limit_s=self.time_limit, qat=self.qat,

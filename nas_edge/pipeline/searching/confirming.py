@@ -90,7 +90,8 @@ def _confirm(
 ) -> Confirmed:
     precision = precision_of(task, arch)
     predicted = float(task.source.accuracy[precision].predict(task.source.space.of_base(arch[None]))[0])
-    model, net, notes = _own_file(task, arch, precision)
+    form = _form(task, precision)
+    model, net, notes = _own_file(task, arch, precision, form)
     measurements, met = {}, True
     for aim in task.aims:
         if aim.bench is None:
@@ -112,12 +113,14 @@ def _confirm(
         except DataError as error:
             notes.append(f"the accuracy could not be measured: {error}")
         else:
-            found = accuracy_of(net, task.source.bundle, split, precision)
+            found = accuracy_of(net, task.source.bundle, split, precision, form=form)
             accuracy = replace(accuracy, measured=found.accuracy, interval=found.interval(), images=len(found.labels))
     return Confirmed(arch, measurements, accuracy, met, tuple(notes))
 
 
-def _own_file(task: SearchTask, arch: Population, precision: Precision) -> tuple[bytes, StaticNet | None, list[str]]:
+def _own_file(
+    task: SearchTask, arch: Population, precision: Precision, form: QdqForm | None
+) -> tuple[bytes, StaticNet | None, list[str]]:
     """The file of an architecture, its network with trained weights, and what a person should know of it.
 
     Without a bundle, or without the images that a bundle's batch norms need, weights are drawn: they are as fast.
@@ -128,7 +131,7 @@ def _own_file(task: SearchTask, arch: Population, precision: Precision) -> tuple
 
         try:
             net = subnet_of_bundle(bundle, task.source.space.of_base(arch[None])[0])
-            return deployed_model(net, bundle, precision.value, _form(task, precision)), net, notes
+            return deployed_model(net, bundle, precision.value, form), net, notes
         except DataError as error:
             notes.append(f"measured with drawn weights: {error}")
     model = seeded_model(task.source.space, arch, task.source.num_classes, precision=precision.value)
@@ -137,14 +140,13 @@ def _own_file(task: SearchTask, arch: Population, precision: Precision) -> tuple
 
 def _form(task: SearchTask, precision: Precision) -> QdqForm | None:
     """Of an int8 file that overflows on none of the devices: asked of their own runtimes. None for this machine's."""
-    from nas_edge.runtimes.saturation import weight_bits_of
+    from nas_edge.pipeline.exporting.int8 import form_on
     from nas_edge.runtimes.visits import RemoteRuntime
-    from nas_edge.spaces.onnx_quantise import QdqForm
 
     runtimes = [aim.bench.runtime for aim in task.aims if aim.bench is not None]
     if precision is not Precision.INT8 or not any(isinstance(runtime, RemoteRuntime) for runtime in runtimes):
         return None
-    return QdqForm(weight_bits=min(weight_bits_of(runtime) for runtime in runtimes))
+    return form_on(runtimes)
 
 
 def _sitting(

@@ -242,6 +242,6 @@ def _confirmed(task: SearchTask, aims: tuple[Aim, ...], arch: Population, progre
         notes = (f"the accuracy could not be measured: {error}",)
     else:
         progress(len(aims), len(aims) + 1, "measuring the accuracy")
-        found = accuracy_of(net, source.bundle, split, Precision.INT8)
+        found = accuracy_of(net, source.bundle, split, Precision.INT8, form=CANONICAL)
         accuracy = replace(accuracy, measured=found.accuracy, interval=found.interval(), images=len(found.labels))
     return CountedChoice(arch, figures, accuracy, notes)

@@ -22,7 +22,7 @@ from nas_edge.pipeline.alone.subject import Subject, find_subject
 from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.exporting.flow import export_flow
-from nas_edge.pipeline.learning.train_flow import finetune_flow
+from nas_edge.pipeline.learning.finetuning import finetune_flow
 from nas_edge.pipeline.networks import FINETUNED, subnet_of_run
 from nas_edge.pipeline.profiling.timed import model_of_run
 from nas_edge.pipeline.reporting.facts import read_facts
