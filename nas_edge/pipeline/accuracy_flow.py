@@ -12,6 +12,7 @@ import numpy as np
 from nas_edge.errors import ConfigError, UnknownNameError
 from nas_edge.files import make_directory, write_yaml
 from nas_edge.pipeline.bundle import ACCURACY, HEADER, Bundle, load_bundle, predictor_file
+from nas_edge.pipeline.report import Success
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Precision
 from nas_edge.spreading import Spread
@@ -30,7 +31,7 @@ _WORK = "work"
 
 
 @dataclass(frozen=True)
-class AccuracyFlowReport:
+class AccuracyFlowReport(Success):
     """What was measured and how well it is predicted now.
 
     Attributes:
@@ -47,11 +48,6 @@ class AccuracyFlowReport:
     subnets: int
     fit: PairedReport
     wall_s: float
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

@@ -10,6 +10,7 @@ from nas_edge.errors import ConfigError, UnknownNameError
 from nas_edge.pipeline.architectures import read_architecture
 from nas_edge.pipeline.bundle import Bundle, load_bundle
 from nas_edge.pipeline.exporting.int8 import form_of_run
+from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.running.directory import RESULT, Run, load_run
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Precision
@@ -26,7 +27,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
-class EvaluateReport:
+class EvaluateReport(Success):
     """Accuracy of one network.
 
     Attributes:
@@ -55,11 +56,6 @@ class EvaluateReport:
     finetuned: bool
     precision: str = "fp32"
     notes: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

@@ -17,3 +17,12 @@ class FlowReport(Protocol):
 
     def lines(self) -> list[str]:
         """The same for a person."""
+
+
+class Success:
+    """What all reports share whose flows give a result or raise: nothing lies between."""
+
+    @property
+    def exit_code(self) -> int:
+        """0: what does not succeed is an error."""
+        return 0

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_edge import __version__
-from nas_edge.errors import ConfigError, FormatError, TrainingError
-from nas_edge.files import make_directory, read_json, write_json, write_yaml
+from nas_edge.errors import ConfigError
+from nas_edge.files import make_directory, write_yaml
 from nas_edge.pipeline.alone.subject import Subject
 from nas_edge.pipeline.bundle import CALIBRATION, FORMAT, HEADER, SPACE
+from nas_edge.pipeline.learning.beginning import hold_to_beginning
 from nas_edge.pipeline.learning.fitting import fitting_batch
 from nas_edge.pipeline.networks import FINETUNED, bundle_evaluator
+from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.running.directory import OWN_BUNDLE, RESULT, held, write_manifest, write_result
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_count, format_duration
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
     from nas_edge.training.single.alone import Alone
 
 KIND = "alone"
-_WORK, _IDENTITY = "work", "alone.json"
+_WORK = "work"
 _TRAINING_SHARE = 0.95  # of a time limit; the rest evaluates and writes
 
 
 @dataclass(frozen=True)
-class AloneReport:
+class AloneReport(Success):
     """A network that was trained alone.
 
     Attributes:
@@ -41,11 +43,6 @@ class AloneReport:
 
     run: Path
     result: dict[str, Any]
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""
@@ -97,7 +94,7 @@ def alone_flow(
     Raises:
         DataError, TrainingError, ConfigError: what cannot be used, and why.
     """
-    from nas_edge.training.running.loop import HISTORY, uses_bf16
+    from nas_edge.training.running.loop import CHECKPOINT, HISTORY, uses_bf16
     from nas_edge.training.single.alone import fresh_network, train_alone
 
     begun, cpu_s = time.monotonic(), time.process_time()
@@ -111,7 +108,7 @@ def alone_flow(
     preprocess = subject.preprocess()
     make_directory(work)
     with held(work):
-        _check_same(work / _IDENTITY, subject.identity(dataset))
+        hold_to_beginning(work, subject.beginning(dataset), begun=any(work.rglob(CHECKPOINT)))
         progress(0, 1, dataset.describe())
         net = fresh_network(subject.space, subject.arch, len(dataset.classes), chosen)
         evaluator = _evaluator(subject, dataset, preprocess, chosen)
@@ -135,22 +132,6 @@ def _check_free(out: Path) -> None:
         raise ConfigError(f"{out}: holds a finished run; choose another --out, or delete it to train anew")
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / _WORK).is_dir())):
         raise ConfigError(f"{out}: exists already and is no unfinished training; choose another --out")
-
-
-def _check_same(path: Path, identity: dict[str, str]) -> None:
-    """Refuse to go on with another network or other images than those that the training in a directory began with."""
-    if not path.exists():
-        write_json(path, identity)
-        return
-    before = read_json(path)
-    if not isinstance(before, dict):
-        raise FormatError(f"{path}: does not describe a training; delete {path.parent} to train anew")
-    different = [f"{key}: {before.get(key)} then, {value} now" for key, value in identity.items()
-                 if before.get(key) != value]  # fmt: skip
-    if different:
-        raise TrainingError(
-            f"{path.parent}: a training of something else is under way ({'; '.join(different)}); use another --out"
-        )
 
 
 def _evaluator(subject: Subject, dataset: Dataset, preprocess: Preprocess, recipe: Recipe) -> Evaluator:

@@ -25,6 +25,7 @@ from nas_edge.pipeline.alone.flow import alone_flow
 from nas_edge.pipeline.alone.subject import Subject
 from nas_edge.pipeline.bundle import Bundle, load_bundle
 from nas_edge.pipeline.networks import bundle_dataset, bundle_evaluator, bundle_views, subnet_of_run
+from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.running.directory import RESULT, load_run
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_count, format_duration
@@ -60,7 +61,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class StudyReport:
+class StudyReport(Success):
     """What the study found.
 
     Attributes:
@@ -79,11 +80,6 @@ class StudyReport:
     subnets: tuple[Compared, ...]
     agreement: Agreement
     macs_tau: float
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,11 +75,10 @@ class Subject:
             epochs = int(passes) if passes else None
         return alone_recipe(Recipe.from_dict({**header.get("recipe", {}), **changes}), epochs, seed)
 
-    def identity(self, dataset: Dataset) -> dict[str, str]:
-        """What a training that is resumed must agree in, beside the recipe."""
-        arch = json.dumps(self.space.to_json(self.arch), separators=(",", ":"))
+    def beginning(self, dataset: Dataset) -> dict[str, Any]:
+        """What of a training its checkpoints do not show, as plain data; see `pipeline.learning.beginning`."""
         images = hashlib.sha256("".join(split.sha256() for split in dataset.splits.values()).encode()).hexdigest()
-        return {"space": self.space.name, "arch": arch, "images": images[:16]}
+        return {"space": self.space.name, "arch": self.space.to_json(self.arch), "images": images[:16]}
 
 
 def find_subject(

@@ -9,12 +9,13 @@ from typing import Any
 from nas_edge.pipeline.comparing.analysis import Analysis, Row
 from nas_edge.pipeline.comparing.problem import ComparedProblem
 from nas_edge.pipeline.comparing.request import CompareRequest
+from nas_edge.pipeline.report import Success
 
 _WIDE = 6
 
 
 @dataclass(frozen=True, eq=False)
-class CompareReport:
+class CompareReport(Success):
     """A finished comparison.
 
     Attributes:
@@ -33,11 +34,6 @@ class CompareReport:
     files: tuple[Path, ...]
     repeated: int
     done: int
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     def summary(self) -> dict[str, Any]:
         """The content of `summary.json`: the same for the same runs, whatever the time they took."""

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.running.directory import sha256
 from nas_edge.units import format_bytes
 
@@ -18,7 +19,7 @@ SENSITIVITY = "sensitivity.csv"
 
 
 @dataclass(frozen=True)
-class ExportReport:
+class ExportReport(Success):
     """An exported file and the proof that it computes what the network computes.
 
     Attributes:
@@ -48,11 +49,6 @@ class ExportReport:
     commands: tuple[tuple[str, str], ...] = ()
     plan: Path | None = None
     notes: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0: what does not agree is an error."""
-        return 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

@@ -12,6 +12,7 @@ from nas_edge.files import make_directory, write_json
 from nas_edge.pipeline.exporting.int8 import form_of_run
 from nas_edge.pipeline.learning.fitting import fitting_batch
 from nas_edge.pipeline.networks import FINETUNED, bundle_dataset, bundle_evaluator, bundle_preprocess, subnet_of_run
+from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.running.directory import load_run
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Precision
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FinetuneReport:
+class FinetuneReport(Success):
     """Accuracy on the search split before and after, 0..1, with 95 % intervals.
 
     Attributes:
@@ -37,11 +38,6 @@ class FinetuneReport:
     seconds: float
     precision: str = "fp32"
     notes: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

@@ -15,6 +15,7 @@ from nas_edge.errors import ConfigError
 from nas_edge.files import make_directory, read_described, read_yaml, write_yaml
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS
 from nas_edge.pipeline.learning.beginning import beginning, hold_to_beginning
+from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.running.directory import held
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import SearchSpace
@@ -38,7 +39,7 @@ EVERYWHERE = Spread()  # this machine's cores
 
 
 @dataclass(frozen=True)
-class TrainReport:
+class TrainReport(Success):
     """A finished bundle.
 
     Attributes:
@@ -48,11 +49,6 @@ class TrainReport:
 
     out: Path
     header: dict[str, Any]
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     def to_json(self) -> dict[str, Any]:
         """The bundle's header and where it lies."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_edge.origin import Origin
+from nas_edge.pipeline.report import Success
 from nas_edge.units import format_bytes, format_count, format_ms
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _SHOWN_LAYERS = 12
 
 
 @dataclass(frozen=True)
-class CountedReport:
+class CountedReport(Success):
     """One network counted in the emulator.
 
     Attributes:
@@ -40,11 +41,6 @@ class CountedReport:
     agreement: tuple[int, int]
     artefact: str
     origin: Origin
-
-    @property
-    def exit_code(self) -> int:
-        """0: what does not agree is an error."""
-        return 0
 
     @property
     def error_percent(self) -> float | None:

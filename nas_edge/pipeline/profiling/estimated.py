@@ -10,6 +10,7 @@ from nas_edge.errors import ConfigError
 from nas_edge.files import write_json
 from nas_edge.origin import Origin, OriginKind
 from nas_edge.pipeline.devices.targets import Target
+from nas_edge.pipeline.report import Success
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_bytes, format_count, format_ms
 
@@ -22,7 +23,7 @@ UNKNOWN = "no published figures to hold it against: how far it is off is not kno
 
 
 @dataclass(frozen=True)
-class EstimatedReport:
+class EstimatedReport(Success):
     """What Vela says of one network.
 
     Attributes:
@@ -39,11 +40,6 @@ class EstimatedReport:
     estimate: VelaEstimate
     artefact: str
     origin: Origin
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

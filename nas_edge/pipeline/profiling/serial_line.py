@@ -15,6 +15,7 @@ from nas_edge.errors import DeviceError, MeasurementError
 from nas_edge.origin import Origin, OriginKind
 from nas_edge.pipeline.devices.microcontrollers import board_of
 from nas_edge.pipeline.devices.targets import Target
+from nas_edge.pipeline.report import Success
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_ms
 
@@ -28,7 +29,7 @@ _START_S = 2.0  # for a board that was flashed to come up
 
 
 @dataclass(frozen=True)
-class SerialReport:
+class SerialReport(Success):
     """One network timed on a board.
 
     Attributes:
@@ -49,11 +50,6 @@ class SerialReport:
     network: BoardNetwork
     runs: tuple[BoardRun, ...]
     origin: Origin
-
-    @property
-    def exit_code(self) -> int:
-        """0: what does not agree is an error."""
-        return 0
 
     @property
     def total(self) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nas_edge.errors import ConfigError, FormatError, NasEdgeError
 from nas_edge.files import write_json
 from nas_edge.pipeline.devices.targets import Target, load_target, target_names
+from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.running.directory import Run, load_run
 from nas_edge.progress import Progress, silent
 from nas_edge.units import format_ms
@@ -28,7 +29,7 @@ _WIDE_SPREAD = 0.05  # between visits, on a machine that was called quiet
 
 
 @dataclass(frozen=True)
-class ProfileReport:
+class ProfileReport(Success):
     """One measured network.
 
     Attributes:
@@ -53,11 +54,6 @@ class ProfileReport:
     this_machine: str
     layers: tuple[LayerTime, ...] = ()
     with_copies: float | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     @property
     def error_percent(self) -> float | None:

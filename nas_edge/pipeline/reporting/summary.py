@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.reporting.facts import RunFacts, read_facts
 from nas_edge.units import format_bytes, format_count, format_duration, format_ms
 
@@ -15,7 +16,7 @@ Row = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class MarkdownReport:
+class MarkdownReport(Success):
     """Markdown for people, the same as data for programs.
 
     Attributes:
@@ -30,11 +31,6 @@ class MarkdownReport:
     text: str
     data: Mapping[str, Any]
     file: Path | None = None
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

@@ -12,6 +12,7 @@ from nas_edge import __version__
 from nas_edge.errors import ConfigError, FormatError
 from nas_edge.files import make_directory, write_yaml
 from nas_edge.pipeline.bundle import CALIBRATION, FORMAT, HEADER, SPACE, WEIGHTS
+from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.zoo.fetching import discard, fetch
 from nas_edge.pipeline.zoo.predictor import PredictorReport, import_predictor, is_predictor
 from nas_edge.pipeline.zoo.published import published
@@ -24,7 +25,7 @@ _MEAN, _STD, _CROP = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375), 0.875
 
 
 @dataclass(frozen=True)
-class ZooReport:
+class ZooReport(Success):
     """A bundle made of published weights.
 
     Attributes:
@@ -42,11 +43,6 @@ class ZooReport:
     sha256: str
     calibrated: bool
     trained: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

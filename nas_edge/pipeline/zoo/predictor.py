@@ -12,6 +12,7 @@ from nas_edge.accuracy.once_for_all import RESOLUTIONS, read_once_for_all
 from nas_edge.errors import ConfigError
 from nas_edge.files import write_yaml
 from nas_edge.pipeline.bundle import HEADER, PREDICTOR, load_bundle
+from nas_edge.pipeline.report import Success
 from nas_edge.spaces import SearchSpace
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PredictorReport:
+class PredictorReport(Success):
     """An accuracy predictor made of a published one.
 
     Attributes:
@@ -35,11 +36,6 @@ class PredictorReport:
     bundle: bool
     resolutions: tuple[int, ...]
     sha256: str
-
-    @property
-    def exit_code(self) -> int:
-        """0."""
-        return 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain data."""

@@ -180,7 +180,7 @@ def test_ctrl_c_saves_and_the_same_call_goes_on_to_the_same_weights(subject: Sub
 def test_a_training_of_something_else_is_not_gone_on_with(subject: Subject, tmp_path: Path) -> None:
     interrupted(subject, tmp_path / "cut", 0.3, epochs=3)
     other = Subject(subject.space, subject.space.smallest(), subject.bundle)
-    with pytest.raises(TrainingError, match=r"something else is under way \(arch: .* then, .* now"):
+    with pytest.raises(TrainingError, match=r"was begun with something else \(arch\.\w+: .* then, .* now"):
         alone_flow(other, tmp_path / "cut", epochs=3, recipe=RECIPE)
     with pytest.raises(TrainingError, match=r"another recipe \(learning_rate: 0.004 then, 0.1 now"):
         alone_flow(subject, tmp_path / "cut", epochs=3, recipe=RECIPE | {"learning_rate": 0.1})
