@@ -79,7 +79,7 @@ def _train(options: argparse.Namespace) -> None:
 
         def tell(done: float, total: float, text: str) -> None:
             if workers.speaks:
-                sys.stderr.write(f"{text} ({done:.2f} of {total:.0f} epochs)\n")
+                sys.stderr.write(f"{text} ({done / total:.0%})\n")
 
         fill, teacher = start.fill if start else None, taught.network() if taught else None
         run = SupernetRun(template, dataset, preprocess, recipe, fill, out, watch_every=0, teacher=teacher)

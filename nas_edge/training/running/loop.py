@@ -183,16 +183,20 @@ class _Sitting:
         run, step = self.run, self.at.step
         if self.time_limit_s is None or self.finished:
             return
-        teacher_steps = run.first(run.setting.recipe.teacher_epochs).left(step, self.horizon)
-        recipe, progress = run.setting.recipe, self.horizon.progress(step)
-        work = mean_work(recipe.first_side, run.setting.side, recipe.growing_share, progress)
-        affordable = self.pace.steps_within(max(0.0, self.time_limit_s - self.seconds), teacher_steps, work)
+        affordable = self.pace.steps_within(max(0.0, self.time_limit_s - self.seconds), *self.to_come())
         if affordable is None:
             return
-        total = max(step + 1, min(recipe.epochs * run.steps_per_epoch, step + affordable))
+        total = max(step + 1, min(run.setting.recipe.epochs * run.steps_per_epoch, step + affordable))
         total = int(run.workers.first(total))
         if total != self.horizon.total:
             self.horizon = self.horizon.moved(step, total)
+
+    def to_come(self) -> tuple[int, float]:
+        """Of the steps to come: how many are of the largest alone, and the mean work of one (see `Pace.took`)."""
+        run, recipe = self.run, self.run.setting.recipe
+        progress = self.horizon.progress(self.at.step)
+        work = mean_work(recipe.first_side, run.setting.side, recipe.growing_share, progress)
+        return run.first(recipe.teacher_epochs).left(self.at.step, self.horizon), work
 
     def new_pace(self, step_s: float | None) -> Pace:
         """With nothing timed yet."""
@@ -226,7 +230,11 @@ class _Sitting:
         self.tell(f"{why}: back to step {self.at.step}, at {0.5**attempt:g} of the learning rate")
 
     def tell(self, text: str) -> None:
-        """Progress, in epochs."""
-        per_epoch = self.run.steps_per_epoch
-        if self.run.workers.speaks:
-            self.progress(self.at.step / per_epoch, math.ceil(self.horizon.total / per_epoch), text)
+        """Progress: of the time, in epochs of equal length; steps differ in how long they take."""
+        if not self.run.workers.speaks:
+            return
+        step, total = self.at.step, self.horizon.total
+        left_s = self.pace.seconds_for(total - step, *self.to_come())
+        done = step / total if left_s is None or not step else self.seconds / (self.seconds + left_s)
+        epochs = math.ceil(total / self.run.steps_per_epoch)
+        self.progress(done * epochs, epochs, text)

@@ -49,14 +49,30 @@ class Pace:
 
         `work` is the mean share of a full-sized step that they will be.
         """
+        costs = self._costs(work)
+        if costs is None:
+            return None
+        alone, whole = costs
+        first = min(teacher_steps, int(seconds / alone))
+        return first + int(max(0.0, seconds - first * alone) / whole)
+
+    def seconds_for(self, steps: int, teacher_steps: int, work: float = 1.0) -> float | None:
+        """How long `steps` will take; otherwise as `steps_within`."""
+        costs = self._costs(work)
+        if costs is None:
+            return None
+        alone, whole = costs
+        first = min(teacher_steps, steps)
+        return first * alone + (steps - first) * whole
+
+    def _costs(self, work: float) -> tuple[float, float] | None:
+        """Seconds from one step to the next, of the largest architecture alone and whole; None: unknown yet."""
         full = self._whole_s()
         if full is None:
             return None
-        whole = full * work
-        alone = work * sum(self._alone) / len(self._alone) if self._alone else whole
+        alone = sum(self._alone) / len(self._alone) if self._alone else full
         between = (self._clock() - self._begun - self._steps_s) / self._steps if self._steps else 0.0
-        first = min(teacher_steps, int(seconds / (alone + between)))
-        return first + int(max(0.0, seconds - first * (alone + between)) / (whole + between))
+        return alone * work + between, full * work + between
 
     def describe(self, batch_size: int) -> str:
         """Images a second, and the share of the time that was not spent on waiting for them."""
