@@ -1,4 +1,4 @@
-"""What `nas-edge table measure` do and say, and what all table commands share."""
+"""What `nas-edge table measure` does and says, and what all table commands share."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas_edge.errors import SpaceError
+from nas_edge.errors import ConfigError, SpaceError, UnknownNameError
 from nas_edge.latency.probes import PROBES
 from nas_edge.pipeline.bundle import EMBEDDED, load_bundle
 from nas_edge.pipeline.devices.targets import Target, load_target
 from nas_edge.pipeline.tables.finding import load_table_for, table_path
 from nas_edge.progress import Progress, silent
-from nas_edge.spaces import SearchSpace
+from nas_edge.spaces import Precision, SearchSpace
 from nas_edge.units import format_duration
 
 _PROBED = ("onnxruntime", "litert")  # runtimes of computers and phones
@@ -96,8 +96,8 @@ def measure_command(
     devices whose memory they would not fit into.
 
     Raises:
-        DeviceError: the device cannot be reached. MeasurementError: it cannot be measured.
-        ConfigError, StorageError: the table cannot be written.
+        UnknownNameError: no such precision. DeviceError: the device cannot be reached. MeasurementError: it cannot be
+        measured. ConfigError, StorageError: a precision that a microcontroller has not; the table cannot be written.
 
     """
     from nas_edge.pipeline.devices.bench import open_bench, protocol_for
@@ -105,7 +105,11 @@ def measure_command(
     from nas_edge.pipeline.tables.measuring import measure_table
 
     asked = load_target(target)
+    if precision is not None and precision not in tuple(Precision):
+        raise UnknownNameError("precision", precision, [known.value for known in Precision])
     if asked.microcontroller:
+        if precision not in (None, asked.precision):
+            raise ConfigError(f"--precision {precision}: target {asked.name!r} runs {asked.precision} alone")
         return _count_command(asked, spaces, out, calibration, holdout, seed, progress)
     found = at_device(asked, host, serial)
     if probes is None:

@@ -122,18 +122,21 @@ def measure_table(
 
     Raises:
         MeasurementError, DeviceError: it cannot be measured; nothing measured is lost. UnknownNameError: no such
-            runtime. TableError: the table there is another device's, or measured otherwise. SpaceError: no space.
+            runtime. TableError: the table there is another device's, or measured otherwise. SpaceError: no space, or a
+            precision that the runtime has not.
         ConfigError, StorageError: the directory cannot be written.
 
     """
     from nas_edge.files import make_directory
     from nas_edge.profiling import Protocol, measure_many
     from nas_edge.runtimes import get_runtime
+    from nas_edge.runtimes.base import check_request
 
     begun = time.monotonic()
     if not spaces:
         raise SpaceError("a table is measured for a space; name one (--space)")
     progress, device, engine = progress or silent, device or _local_device(), engine or get_runtime(runtime)
+    check_request(engine.name, engine.precisions, precision, threads)  # before a directory is made
     protocol = protocol or Protocol.default()
     fingerprint = _real(device)
     header = TableHeader(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas_edge.errors import ArchitectureError, ConfigError, FormatError, SpaceError, UnknownNameError
-from nas_edge.pipeline.tables.commands import chosen_space
+from nas_edge.pipeline.tables.commands import chosen_space, measure_command
 from nas_edge.pipeline.tables.predicting import predict_command
 from nas_edge.pipeline.tables.showing import check_command, show_command
 from nas_edge.spaces import SearchSpace
@@ -61,6 +61,14 @@ def test_files_that_are_no_architecture_are_told(stand: Path, content: str, erro
     path.write_text(content)
     with pytest.raises(error, match=r"bad\.json"):
         predict_command("board", path, None, None, "tiny", 0.9)
+
+
+def test_a_precision_that_a_device_has_not_costs_no_measuring() -> None:
+    spaces = [(SearchSpace.named("mcu"), 10)]
+    with pytest.raises(UnknownNameError, match="fp8"):
+        measure_command("local", spaces, precision="fp8")
+    with pytest.raises(ConfigError, match="'stm32f405' runs int8 alone"):
+        measure_command("stm32f405", spaces, precision="fp32")
 
 
 def test_bad_options_are_told(arch: Path) -> None:

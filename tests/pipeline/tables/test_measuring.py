@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nas_edge import resources
-from nas_edge.errors import NasEdgeError, TableError, UnknownNameError
+from nas_edge.errors import NasEdgeError, SpaceError, TableError, UnknownNameError
 from nas_edge.latency import LatencyPredictor, read_table, write_table
 from nas_edge.latency.check import check_table
 from nas_edge.pipeline.devices.targets import Target, load_target
@@ -155,6 +155,9 @@ def test_nothing_is_appended_to_a_table_of_another_machine_or_to_none(space: Sea
 def test_an_unknown_runtime_or_an_unwritable_directory_costs_no_measuring(space: SearchSpace, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="onnxruntime"):
         measure_table([(space, 5)], runtime="onnxruntim", out=tmp_path)
+    with pytest.raises(SpaceError, match="runs fp32, int8"):
+        measure_table([(space, 5)], precision="fp16", out=tmp_path)
+    assert not list(tmp_path.iterdir())
     (tmp_path / "file").write_text("")
     with pytest.raises(NasEdgeError, match="file"):
         measure_table([(space, 5)], out=tmp_path / "file")
