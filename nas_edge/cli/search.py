@@ -119,8 +119,8 @@ def search(
         str,
         typer.Option(
             help="How to search: 'auto' for the best that fits, or islands, lagrangian, least, evolution, aging, "
-            "local, nsga2, reinforce, ppo, bayesian, differentiable, exact, random, exhaustive; options behind colons: "
-            "aging:population=50."
+            "local, nsga2, epsilon, reinforce, ppo, bayesian, differentiable, exact, random, exhaustive; options "
+            "behind colons: aging:population=50."
         ),
     ] = "auto",
     confidence: Annotated[

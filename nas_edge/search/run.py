@@ -121,7 +121,9 @@ def search(
 
 def _fitting(problem: Problem, options: Mapping[str, Any] | object | None) -> str:
     """The strategy for a problem; options without a strategy's name are evolution's, or NSGA-II's."""
-    return "evolution" if options and len(problem.objectives) == 1 else fitting_strategy(problem)
+    if not options:
+        return fitting_strategy(problem)
+    return "evolution" if len(problem.objectives) == 1 else "nsga2"
 
 
 @dataclass(frozen=True)

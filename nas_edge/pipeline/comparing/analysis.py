@@ -20,7 +20,7 @@ Records = Mapping[RunKey, RunRecord]
 
 SIGNIFICANT = 0.05
 # Strategies that learn of the surrogates without evaluating them.
-_LOOK_INSIDE = ("auto", "exact", "differentiable", "islands", "lagrangian", "least")
+_LOOK_INSIDE = ("auto", "exact", "differentiable", "epsilon", "islands", "lagrangian", "least")
 _MARGIN = 0.1  # of the fronts' span, by which the reference point of a hypervolume is worse than the worst
 
 

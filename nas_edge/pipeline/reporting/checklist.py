@@ -29,6 +29,7 @@ SECTIONS = {
 # What the default strategy does beyond plain evolution, switched off one by one.
 _ABLATIONS = {
     "evolution": ("polish_every=0", "niches=1", "crossover=0"),
+    "epsilon": ("short=0", "last=0"),
     "islands": ("islands=1", "averaged=0", "crossed=0"),
     "least": ("courses=1", "looks=1", "jitter=0"),
     "lagrangian": ("generations=1", "most_noise=0.003"),

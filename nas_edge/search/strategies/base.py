@@ -67,6 +67,7 @@ _BUILT_IN = {
     "bayesian": "nas_edge.search.strategies.bayesian",
     "differentiable": "nas_edge.search.strategies.differentiable",
     "aging": "nas_edge.search.strategies.aging",
+    "epsilon": "nas_edge.search.strategies.epsilon",
     "nsga2": "nas_edge.search.strategies.nsga2",
     "local": "nas_edge.search.strategies.local",
     "reinforce": "nas_edge.search.strategies.reinforce",

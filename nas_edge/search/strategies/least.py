@@ -22,10 +22,9 @@ from nas_edge.search.constraints import Constraint
 from nas_edge.search.problem import Problem
 from nas_edge.search.separable import Slots, separable_extreme, slot_costs
 from nas_edge.search.strategies.base import register_strategy
-from nas_edge.search.strategies.islands import IslandOptions, Islands, suits_islands
-from nas_edge.search.strategies.knapsack import Knapsacks
-from nas_edge.search.strategies.lagrangian import Lagrangian, LagrangianOptions, suits_lagrangian
-from nas_edge.search.strategies.limits import slot_limit
+from nas_edge.search.strategies.islands import IslandOptions, suits_islands
+from nas_edge.search.strategies.lagrangian import LagrangianOptions, suits_lagrangian
+from nas_edge.search.strategies.moving import IslandCourse, PriceCourse
 from nas_edge.spaces import Population
 
 Float = NDArray[np.float64]
@@ -110,26 +109,6 @@ def _turned(problem: Problem, floor: Constraint, budget: float) -> Problem:
     return Problem(problem.space, problem.metrics, (floor.metric,), tuple(limits))
 
 
-class _Course:
-    """Of what islands and prices have in common: their limits can be moved."""
-
-    _slots: Slots
-    _knapsacks: Knapsacks
-
-    def move(self, problem: Problem) -> None:
-        """Go on under the limits of this problem, which are on the same metrics."""
-        limits = [slot_limit(self._slots, limit, problem.metrics[limit.metric]) for limit in problem.constraints]
-        self._knapsacks.limit(limits)
-
-
-class _IslandCourse(_Course, Islands):
-    pass
-
-
-class _PriceCourse(_Course, Lagrangian):
-    pass
-
-
 class _Known:
     """What was told: rows, costs, figures of the floor's metric, excess over the other limits."""
 
@@ -170,7 +149,7 @@ class Least:
         self._looked: list[float] = []
         self._known, self._least = _Known(len(problem.space.genes)), np.inf
         self._total = 0
-        self._course: _IslandCourse | _PriceCourse | None = None
+        self._course: IslandCourse | PriceCourse | None = None
         self._courses, self._settled, self._generation = 0, 0, 0
         # Of the look or course: its budget, the price of cost, the best figure less that price near the budget.
         self._budget, self._price, self._best = self._dearest, 0.0, -np.inf
@@ -237,7 +216,7 @@ class Least:
         low, high = self._budget * (1 - self._options.jitter), min(self._least, self._budget * (1 + NEAR))
         return float(self._rng.uniform(min(low, high), high))
 
-    def _next(self) -> _IslandCourse | _PriceCourse | None:
+    def _next(self) -> IslandCourse | PriceCourse | None:
         """The next look, or the next course; none where nothing can be better or all have been."""
         self._generation = 0
         looks = len(self._looked)
@@ -266,18 +245,18 @@ class Least:
         course.tell(known.rows[best], worth[best, None], known.beyond[best])
         return course
 
-    def _made(self, looking: int = 0) -> _IslandCourse | _PriceCourse:
+    def _made(self, looking: int = 0) -> IslandCourse | PriceCourse:
         """A course, or a look of so many generations."""
         problem, options = self._turned(self._budget), self._options
         share = LOOK_SHARE * self._total / ((options.looks + 2 * CLOSER) * LOOK_GENERATIONS)
         children = max(FEWEST, min(options.look_children, int(share)))
         if suits_lagrangian(problem):
             prices = LagrangianOptions(children=children, generations=looking) if looking else LagrangianOptions()
-            return _PriceCourse(problem, prices, self._rng)
+            return PriceCourse(problem, prices, self._rng)
         islands = IslandOptions()
         if looking:
             islands = IslandOptions(islands=options.look_islands, children=children, generations=looking)
-        return _IslandCourse(problem, islands, self._rng)
+        return IslandCourse(problem, islands, self._rng)
 
     def _follow(self, cost: Float, worth: Float, beyond: Float) -> None:
         """Where the budget would do for the floor, by the best near it; never above the least cost that is known."""
