@@ -7,15 +7,17 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 from nas_edge.errors import NasEdgeError
 from nas_edge.spreading.base import Result, Results, Task, Work
 
+_LOOK_EVERY_S = 0.5  # for an interrupt, while tasks are under way
 _DEATHS = 3  # of workers, one after another without a result between them
 
 
@@ -114,16 +116,21 @@ class Processes:
             min(self.workers, len(left)), multiprocessing.get_context("spawn"), initializer=_begin, initargs=(work,)
         )
         try:
-            with _without_interrupts():
+            with _without_interrupts(), _interrupts_later():
                 futures: dict[Future[Any], int] = {pool.submit(_do, task): number for number, task in left.items()}
-            for future in as_completed(futures):
-                result = future.result()
-                if isinstance(result, Failed):
-                    raise result.error()
-                del left[futures[future]]
-                yield futures[future], result
+            waiting = set(futures)
+            while waiting:
+                with _interrupts_later():
+                    done, waiting = wait(waiting, _LOOK_EVERY_S, FIRST_COMPLETED)
+                    results = {futures[future]: future.result() for future in done}
+                for number, result in results.items():
+                    if isinstance(result, Failed):
+                        raise result.error()
+                    del left[number]
+                    yield number, result
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            with _interrupts_later():
+                pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -137,6 +144,28 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C is heard at the end of this: between taking a lock and using it, it would leave the lock taken for good,
+    and the pool's own thread waits for the locks of the futures.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[tuple[int, FrameType | None]] = []
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before):  # ignored, or the system's own: nothing to put off
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, frame: heard.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if heard:
+            before(*heard[0])
 
 
 def _begin(work: Work[Any, Any]) -> None:
