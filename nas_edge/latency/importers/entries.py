@@ -84,7 +84,8 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
     """
     if path.suffix not in (".yaml", ".yml", ".json"):
-        raise FormatError(f"{path}: a file of this format ends in .yaml, .yml or .json")
+        packed = "; unpack it first" * (path.suffix == ".gz")
+        raise FormatError(f"{path}: a file of this format ends in .yaml, .yml or .json{packed}")
     text = read_text(path)
     first: dict[str, int] = {}
     found = _json_entries(path, text) if path.suffix == ".json" else _yaml_entries(path, text)

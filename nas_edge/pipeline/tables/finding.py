@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_edge import resources
-from nas_edge.errors import NasEdgeError, UnknownNameError
+from nas_edge.errors import ConfigError, NasEdgeError, UnknownNameError
 from nas_edge.latency import LatencyTable, TableHeader, read_header, read_table
 from nas_edge.latency.nearest import Wanted, device_class, distance, nearest, transfer
 from nas_edge.latency.table import MILLISECONDS, directory_name
@@ -137,7 +137,7 @@ def table_path(name: str) -> Path:
     """The directory that a user means by `name`: a path, or `<target>/<runtime>-<precision>` below latency_tables.
 
     Raises:
-        UnknownNameError: neither exists; near names are given.
+        UnknownNameError: neither exists; near names are given. ConfigError: a directory that holds no table.
 
     """
     if (Path(name) / HEADER_FILE).is_file():
@@ -145,6 +145,8 @@ def table_path(name: str) -> Path:
     for path in all_tables():
         if f"{path.parent.name}/{path.name}" == name:
             return path
+    if Path(name).is_dir():
+        raise ConfigError(f"{name}: is a directory without {HEADER_FILE}; name one of <target>/<runtime>-<precision>")
     raise UnknownNameError("table", name, [f"{path.parent.name}/{path.name}" for path in all_tables()])
 
 

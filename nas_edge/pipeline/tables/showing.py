@@ -55,6 +55,7 @@ def show_command(
         "coverage": "" if covered is None or about is None else _coverage(covered, len(wanted), about, classes),
         "of these": _own_coverage(table, about, classes),
         **{f"missing {i}": describe_block(block) for i, block in enumerate(missing[:_LISTED] if covered else (), 1)},
+        "missing": _more(missing) if covered else "",
         "prior": _prior(header),
         "imported": str(header.protocol.get("imported_by", "")),
         **_sources(header),
@@ -116,6 +117,7 @@ def check_command(name: str | None, target: str | None, space: str | None, num_c
     if about is not None:
         lines.append(f"coverage   {report.coverage:.1%} of the {report.needed} blocks of {report.space}")
         lines += [f"missing    {describe_block(block)}" for block in report.missing[:_LISTED]]
+        lines += [f"missing    and {len(report.missing) - _LISTED} more"] * (len(report.missing) > _LISTED)
     if report.holdout is not None:
         error = report.holdout
         lines.append(f"hold-out   error {error.mape_percent:.1f} %, Spearman {error.spearman:.3f}")
@@ -171,6 +173,10 @@ def _measured_space(space: Mapping[str, Any]) -> str:
     said = [f"{space['num_classes']} classes"] if "num_classes" in space else []
     said += [f"{sides[0]} to {sides[-1]} pixels"] if len(sides) > 1 else [f"{side} pixels" for side in sides]
     return f"{space.get('name', '')} ({', '.join(said)})" if said else str(space.get("name", ""))
+
+
+def _more(missing: Sequence[BlockSpec]) -> str:
+    return f"and {len(missing) - _LISTED} more (--json lists all)" * (len(missing) > _LISTED)
 
 
 def _own_coverage(table: LatencyTable, space: SearchSpace | None, classes: int | None) -> str:

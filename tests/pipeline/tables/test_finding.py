@@ -11,7 +11,7 @@ import pytest
 
 from nas_edge import resources
 from nas_edge.devices.fingerprint import local_fingerprint
-from nas_edge.errors import NasEdgeError, UnknownNameError
+from nas_edge.errors import ConfigError, NasEdgeError, UnknownNameError
 from nas_edge.latency import LatencyPredictor, LatencyTable, TableHeader, write_table
 from nas_edge.origin import Origin, OriginKind
 from nas_edge.pipeline.devices.targets import Target, load_target
@@ -176,3 +176,5 @@ def test_tables_are_named_by_target_runtime_and_precision(home: Path) -> None:
     assert table_path(str(home / "latency_tables/a/onnxruntime-fp32")).parent.name == "a"
     with pytest.raises(UnknownNameError, match="did you mean"):
         table_path("c/onnxruntime-fp32")
+    with pytest.raises(ConfigError, match=r"is a directory without table\.yaml"):
+        table_path(str(home / "latency_tables"))

@@ -142,6 +142,7 @@ def test_coverage_is_of_the_space_asked_for_else_the_table_s_else_the_one_covere
     assert 0.1 < own.data["coverage"] < 1
     assert own.data["missing_blocks"]
     assert any(line.startswith("coverage") and "% of the" in line for line in own.lines())
+    assert f"missing    and {len(own.data['missing_blocks']) - 5} more (--json lists all)" in own.lines()
     assert show_command(name, None, "lite0", 6).data["coverage"] < 0.1
     table = read_table(Path(name))
     bare = put(here / "bare", replace(table, header=replace(table.header, space={})))
