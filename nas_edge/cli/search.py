@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nas_edge.cli.common import (
+    ClusterOption,
     DebugOption,
     JsonOption,
     SeedOption,
+    WorkersOption,
     emit,
     note,
     parse_resolutions,
@@ -30,6 +32,7 @@ from nas_edge.units import (
 
 if TYPE_CHECKING:
     from nas_edge.pipeline.searching.request import SearchRequest, TargetBudget
+    from nas_edge.pipeline.spread import Spread
 
 EPILOG = """Examples:
 
@@ -50,7 +53,7 @@ nas-edge search --space ofa-mbv3-w1.2 --accuracy-predictor acc_predictor.pth --r
 
 nas-edge search --target local --latency 1ms --precision fp32,int8
 
-nas-edge search --target local --latency 1ms --evaluate 100
+nas-edge search --target local --latency 1ms --evaluate 100 --workers 4
 
 nas-edge search --space lite0 --accuracy-predictor zero-cost:naswot --macs 60M --evaluations 300
 
@@ -144,6 +147,8 @@ def search(
     evaluate: Annotated[
         int, typer.Option(min=0, max=100_000, help="Subnets to measure where the search goes: refines the predictor.")
     ] = 0,
+    workers: WorkersOption = None,
+    cluster: ClusterOption = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with a search that was cut: its run directory.")] = None,
     out: Annotated[Path | None, typer.Option(help="Directory of the run; default: runs/<time>-<target>.")] = None,
     seed: SeedOption = 0,
@@ -153,10 +158,11 @@ def search(
     """Find the most accurate network within a budget, and show on the device that it is met."""
     from nas_edge.pipeline.searching.request import SearchRequest
 
+    spread = _spread(workers, cluster)
     if resume is not None:
         from nas_edge.pipeline.searching.state import unfinished_request
 
-        return _run([unfinished_request(resume)], json_output)
+        return _run([unfinished_request(resume)], json_output, spread)
     first, *others = _budgets(target, latency, energy, host, serial)
     name, options = _strategy(strategy)
     request = SearchRequest(
@@ -194,22 +200,31 @@ def search(
         seed=seed,
         out=out,
     )
-    return _run(_one_each(request) if per_target else [request], json_output)
+    return _run(_one_each(request) if per_target else [request], json_output, spread)
 
 
-def _run(requests: list[SearchRequest], json_output: bool) -> int:
+def _spread(workers: int | None, cluster: str | None) -> Spread | None:
+    """What true evaluations are spread over, None where nobody has said."""
+    if workers is None and cluster is None:
+        return None
+    from nas_edge.pipeline.spread import chosen_spread
+
+    return chosen_spread(workers, cluster)
+
+
+def _run(requests: list[SearchRequest], json_output: bool, spread: Spread | None) -> int:
     """One search, or one for each of several targets."""
     from nas_edge.pipeline.searching.flow import search_flow
 
     if len(requests) > 1:
-        return _run_each(requests, json_output)
+        return _run_each(requests, json_output, spread)
     with shown_progress() as progress:
-        report = search_flow(requests[0], progress)
+        report = search_flow(requests[0], progress, spread)
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code
 
 
-def _run_each(requests: list[SearchRequest], json_output: bool) -> int:
+def _run_each(requests: list[SearchRequest], json_output: bool, spread: Spread | None) -> int:
     """One search after another: what one of them fails with does not hide what the others came to."""
     from nas_edge.pipeline.searching.flow import search_flow
 
@@ -221,7 +236,7 @@ def _run_each(requests: list[SearchRequest], json_output: bool) -> int:
         lines.append(f"== {request.target}")
         try:
             with shown_progress() as progress:
-                report = search_flow(request, progress)
+                report = search_flow(request, progress, spread)
         except NasEdgeError as error:
             failed[request.target], code = error, max(code, error.exit_code)
             runs.append({"target": request.target, "error": str(error)})

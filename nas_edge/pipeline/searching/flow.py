@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from nas_edge.pipeline.searching.verification import Verification
     from nas_edge.profiling import Measurement, Protocol
     from nas_edge.search.result import SearchResult
+    from nas_edge.spreading import Spread
 
 _CANDIDATES_LIMIT_S, _CHOSEN_LIMIT_S = 15.0, 20.0
 _MEASURED_POINTS = 9  # of a front
@@ -74,10 +75,17 @@ class _Chosen:
     counted: tuple[CountedFigure, ...] = ()
 
 
-def search_flow(request: SearchRequest, progress: Progress = silent) -> SearchReport | TabularReport:
+def search_flow(
+    request: SearchRequest, progress: Progress = silent, spread: Spread | None = None
+) -> SearchReport | TabularReport:
     """Search, verify where that is wanted and possible, and write the run's directory.
 
     A run that was cut leaves `<run>.unfinished`; the same request with the same directory goes on from there.
+
+    Args:
+        request: what is searched.
+        progress: told how far it is.
+        spread: over what true evaluations are spread, None for this machine's cores; the result is the same.
 
     Raises:
         ConfigError: no budget, options that exclude each other, an unwritable directory. UnknownNameError: no such
@@ -85,6 +93,8 @@ def search_flow(request: SearchRequest, progress: Progress = silent) -> SearchRe
         MeasurementError: it was to be verified and cannot be. SpaceError: resolutions or genes that the space lacks.
 
     """
+    if spread is not None and not request.evaluate:
+        raise ConfigError("--workers and --cluster spread true evaluations: they go with --evaluate")
     if is_table(request.space):
         from nas_edge.pipeline.searching.tabular import search_table
 
@@ -97,7 +107,10 @@ def search_flow(request: SearchRequest, progress: Progress = silent) -> SearchRe
         state.begin(replace(request, out=path))
         course = _Course([*task.source.notes, *_notes(task)])
         if request.evaluate:
-            task = _refined(task, state, course, progress)
+            from nas_edge.pipeline.searching.refining import refine
+
+            task, note = refine(task, state, progress, spread)
+            course.notes.append(note)
         chosen = (
             _verified(task, state, course, progress) if task.verified else _predicted(task, state, course, progress)
         )
@@ -129,15 +142,6 @@ def _notes(task: SearchTask) -> list[str]:
     """What the targets have to say, each with its name where there are several."""
     several = len(task.aims) > 1
     return [f"{aim.name}: {note}" if several else note for aim in task.aims for note in aim.notes]
-
-
-def _refined(task: SearchTask, state: SearchState, course: _Course, progress: Progress) -> SearchTask:
-    """The task with an accuracy predictor that was refined by measuring subnets where the search goes."""
-    from nas_edge.pipeline.searching.refining import refine
-
-    task, note = refine(task, state, progress)
-    course.notes.append(note)
-    return task
 
 
 # Without a device ------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 As in surrogate-based searches (MSuNAS of Lu et al. 2020, BANANAS of White et al. 2021): the search maximises an upper
 confidence bound of the predictor, the most promising and least known subnets are evaluated with their inherited
-weights, the predictor is fitted anew, and so on. The bound's width is what the ensemble disagrees by.
+weights, the predictor is fitted anew, and so on. The bound's width is what the ensemble is off by, as its members'
+disagreement says.
 """
 
 from __future__ import annotations
@@ -24,18 +25,23 @@ from nas_edge.spaces import Population, Precision, SearchSpace
 
 if TYPE_CHECKING:
     from nas_edge.search.result import SearchResult
+    from nas_edge.spreading import Spread
 
 ROUNDS = 4
-CONFIDENCE_WIDTH = 1.0  # standard deviations between members added to the mean
+CONFIDENCE_WIDTH = 1.0  # standard errors added to the mean
 
 
 @dataclass(frozen=True, eq=False)
 class UpperBound:
     """An accuracy predictor that is optimistic where its members disagree (Srinivas et al., 2010).
 
+    Each member is fitted to all subnets but one fold. So members share most of what they know, and differ by less than
+    their mean is off: by the square root of their number less one (the jackknife with groups; Efron and Tibshirani, An
+    Introduction to the Bootstrap, 1993, chapter 11).
+
     Attributes:
         predictor: the ensemble.
-        width: standard deviations to be added.
+        width: standard errors to be added.
 
     """
 
@@ -47,31 +53,35 @@ class UpperBound:
         self.predictor.check(space)
 
     def predict(self, population: Population) -> NDArray[np.float64]:
-        """Mean plus `width` standard deviations, float64 [n]."""
-        bound: NDArray[np.float64] = self.predictor.predict(population) + self.width * self.predictor.predict_std(
-            population
-        )
-        return bound
+        """Mean plus `width` standard errors, float64 [n]."""
+        errors: NDArray[np.float64] = np.sqrt(self.predictor.members - 1) * self.predictor.predict_std(population)
+        return self.predictor.predict(population) + self.width * errors
 
 
-def refine(task: SearchTask, state: SearchState, progress: Progress) -> tuple[SearchTask, str]:
+def refine(
+    task: SearchTask, state: SearchState, progress: Progress, spread: Spread | None = None
+) -> tuple[SearchTask, str]:
     """Measure `request.evaluate` subnets in rounds, each where the search under the bound goes.
 
     Args:
         task: over a bundle, in one precision.
         state: keeps what was measured, so that a search that is cut goes on.
         progress: told after each subnet.
+        spread: over what measuring is spread, None for this machine's cores; the figures are the same whatever it is.
 
     Returns:
         The task with the refined predictor, and what a user should be told.
 
     Raises:
-        ConfigError: no bundle, or several precisions. DataError: the bundle's images are not at hand.
+        ConfigError: no bundle, several precisions, or nothing that asks for accuracy. DataError: the bundle's images
+        are not at hand. WorkerError: a cluster that cannot be used.
 
     """
     bundle = task.source.bundle
     if bundle is None or task.precisions != (Precision.FP32,):
         raise ConfigError("--evaluate measures subnets of a bundle in fp32: leave --space and --precision out")
+    if "accuracy" not in (*task.objectives, *(constraint.metric for constraint in task.constraints())):
+        raise ConfigError("--evaluate refines the accuracy, which nothing here asks for: leave it out")
     from nas_edge.training.fitting.accuracy_fit import fit_accuracy_predictor
 
     precision, space = Precision.FP32, task.source.space
@@ -89,7 +99,7 @@ def refine(task: SearchTask, state: SearchState, progress: Progress) -> tuple[Se
         rows = _chosen(result, problem, UpperBound(predictor), measured.population, size, seed)
         if not len(rows):
             break
-        fresh.append(_measure(bundle, rows, state, _in_round(progress, number, rounds)))
+        fresh.append(_measure(bundle, rows, state, _in_round(progress, number, rounds), spread))
         measured = _joined([known, *fresh])
         predictor, _ = fit_accuracy_predictor(space, measured, seed=task.request.seed, progress=progress)
     if not fresh:
@@ -124,17 +134,20 @@ def _chosen(
     return chosen
 
 
-def _measure(bundle: Bundle, rows: Population, state: SearchState, progress: Progress) -> AccuracySet:
+def _measure(
+    bundle: Bundle, rows: Population, state: SearchState, progress: Progress, spread: Spread | None
+) -> AccuracySet:
     """Accuracy of subnets on the search split, under the views that the bundle's own subnets were measured under."""
     from nas_edge.files import make_directory
     from nas_edge.pipeline.networks import bundle_dataset, bundle_evaluator, bundle_views
-    from nas_edge.training.measuring.subnets import answers_of_subnets
+    from nas_edge.training.measuring.subnets import EVERYWHERE, answers_of_subnets
 
     split = bundle_dataset(bundle, None).search
     journal = make_directory(state.directory) / "subnets.jsonl"
     bits = answers_of_subnets(
-        bundle.supernet(), bundle_evaluator(bundle), split, rows, bundle_views(bundle), journal, progress=progress
-    )
+        bundle.supernet(), bundle_evaluator(bundle), split, rows, bundle_views(bundle), journal, progress=progress,
+        spread=spread or EVERYWHERE,
+    )  # fmt: skip
     return AccuracySet.of_bits(rows, bits, ["train"] * len(rows))
 
 
