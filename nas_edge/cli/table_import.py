@@ -50,6 +50,7 @@ def import_(
     """Convert a look-up table of another project, or a CSV of one's own, into a table.
 
     What could be read in two ways is refused with file, line and key: nothing is guessed, and nothing is written then.
+    A target file is written as well where there is none of the name.
     """
     from nas_edge.pipeline.tables.importing import import_command, import_request
 

@@ -11,9 +11,11 @@ from nas_edge.errors import ConfigError
 from nas_edge.latency.importers import ImportRequest, get_table_format
 from nas_edge.latency.parametric import PRIORS
 from nas_edge.latency.suspicious import contaminated
+from nas_edge.latency.table import TableHeader, directory_name
 from nas_edge.latency.table_io import HEADER_FILE, table_directory, write_table
 from nas_edge.pipeline.tables.commands import TableReport
 from nas_edge.pipeline.tables.finding import TABLES, known_tables
+from nas_edge.pipeline.tables.owning import known_target, write_target
 from nas_edge.spaces import Precision, SearchSpace
 
 
@@ -26,7 +28,8 @@ def import_command(
         format_name: of `nas_edge.latency.importers`.
         paths: the files.
         request: what the person says about them.
-        out: the `latency_tables` directory; by default that of the current directory.
+        out: the `latency_tables` directory; by default that of the current directory, and then a target file is written
+            where there is none of the table's name.
         overwrite: a table that is there already.
 
     Raises:
@@ -47,6 +50,7 @@ def import_command(
     foreign = contaminated(table, known_tables(directory, table.header))
     write_table(table, directory)
     header = table.header
+    found_by = _target_of(header, directory) if out is None else ()
     energies = sum(entry.energy_mj is not None for entry in table.blocks.values())
     data = {
         "table": str(directory),
@@ -72,10 +76,23 @@ def import_command(
     ]
     if not request.source:
         lines.append("note       a table to be shared needs --source TEXT and --licence TEXT: whose figures are these?")
+    lines += found_by
     if foreign:
         entries_seem = "1 entry seems" if len(foreign) == 1 else f"{len(foreign)} entries seem"
         lines.append(f"WARNING    {entries_seem} to be another table's; nas-edge table check {directory}")
     return TableReport(data, lines)
+
+
+def _target_of(header: TableHeader, directory: Path) -> tuple[str, ...]:
+    """What to say of the target that finds a table, which is written where there is none."""
+    target = known_target(header.target)
+    if target is None:
+        path = write_target(header, directory, "table imported")
+        return (f"target     {path}: nas-edge search --target {header.target} --latency ... searches with it",)
+    name = f"{directory.parent.name}/{directory.name}"
+    if (target.table or f"{target.name}/{directory_name(target.runtime, target.precision, target.threads)}") == name:
+        return ()
+    return (f"note       target {target.name!r} has another table; to use this one, write 'table: {name}' in its file",)
 
 
 def import_request(

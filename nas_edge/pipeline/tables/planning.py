@@ -12,7 +12,8 @@ from nas_edge.files import make_directory, write_bytes, write_text
 from nas_edge.latency import LatencyTable, TableHeader
 from nas_edge.latency.choosing import choose_networks
 from nas_edge.pipeline.tables.commands import TableReport, chosen_space
-from nas_edge.pipeline.tables.transferring import COLUMNS, check_name, known_target, start_table
+from nas_edge.pipeline.tables.owning import check_name, known_target
+from nas_edge.pipeline.tables.transferring import COLUMNS, start_table
 from nas_edge.units import format_count
 
 LIST = "networks.csv"

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from nas_edge.errors import ConfigError, FormatError, NasEdgeError, TableError, UnknownNameError
-from nas_edge.files import read_json, read_text, write_yaml
+from nas_edge.errors import ConfigError, FormatError, NasEdgeError, TableError
+from nas_edge.files import read_json, read_text
 from nas_edge.latency import LatencyTable, NetworkEntry, Role, TableHeader, read_table, table_directory, write_table
 from nas_edge.latency.check import MOST_CARRIED_PERCENT
 from nas_edge.latency.lowering import network_blocks, summed
@@ -26,6 +26,7 @@ from nas_edge.origin import Origin, OriginKind
 from nas_edge.pipeline.devices.targets import Target, load_target
 from nas_edge.pipeline.tables.commands import TableReport, chosen_space
 from nas_edge.pipeline.tables.finding import TABLES, device_facts, load_table_for, nearest_table, table_path
+from nas_edge.pipeline.tables.owning import check_name, known_target, write_target
 from nas_edge.spaces import Precision, SearchSpace
 
 COLUMNS = ("name", "space", "num_classes", "arch", "ms")
@@ -106,26 +107,12 @@ def transfer_command(request: TransferRequest) -> TableReport:
     if skipped:
         lines.append(f"skipped    {skipped} row{'s' * (skipped > 1)} without milliseconds")
     if target is None:
-        path = _write_target(header, directory)
+        path = write_target(header, directory, "table carried over from another device")
         lines.append(f"target     {path}; say there how the device is reached")
     usual = float(np.median([network.ms for network in networks]))
     lines.append(f"next       nas-edge search --target {request.to} --latency {usual:.3g}ms")
     data = {"table": str(directory), "from": described, "networks": len(networks), "skipped": skipped, **found}
     return TableReport(data, lines)
-
-
-def check_name(option: str, name: str) -> None:
-    """Raises ConfigError where a device cannot be called so."""
-    if not name or Path(name).name != name or name.startswith("."):
-        raise ConfigError(f"{option} {name!r}: a device's name is also a directory's: letters, digits, dashes")
-
-
-def known_target(name: str) -> Target | None:
-    """The target of a name, None where there is none yet."""
-    try:
-        return load_target(name)
-    except UnknownNameError:
-        return None
 
 
 def start_table(source: str | None, target: Target | None) -> tuple[LatencyTable | None, str]:
@@ -233,20 +220,3 @@ def _class_of(base: LatencyTable | None, target: Target | None) -> str:
     if base is not None:
         return str(base.header.device.get("class", "cpu"))
     return str((device_facts(target) if target else {"class": "mobile-cpu"}).get("class", "cpu"))
-
-
-def _write_target(header: TableHeader, directory: Path) -> Path:
-    path = Path("targets") / f"{header.target}.yaml"
-    write_yaml(
-        path,
-        {
-            "format": 1,
-            "description": f"{header.target}, table carried over from another device",
-            "device": {"kind": "none"},
-            "runtime": header.runtime,
-            "precision": header.precision.value,
-            "threads": header.threads,
-            "table": f"{directory.parent.name}/{directory.name}",
-        },
-    )
-    return path

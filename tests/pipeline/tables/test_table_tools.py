@@ -17,6 +17,7 @@ from nas_edge.errors import ConfigError, TableError, UnknownNameError
 from nas_edge.latency import LatencyTable, read_table, table_directory, write_table
 from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.tables.comparing import diff_command, merge_command
+from nas_edge.pipeline.tables.finding import load_table_for
 from nas_edge.pipeline.tables.importing import import_command, import_request
 from nas_edge.pipeline.tables.showing import check_command, show_command
 from nas_edge.spaces import SearchSpace
@@ -129,6 +130,21 @@ def test_figures_that_are_another_target_s_are_told_at_once(here: Path) -> None:
     checked = check_command("second/unstated-fp32", None, None, None)
     assert checked.exit_code == 1
     assert "every digit is first/unstated-fp32's" in checked.data["contaminated"][0]
+
+
+def test_an_imported_table_is_found_by_its_target_s_name(here: Path) -> None:
+    def imported(target: str, runtime: str) -> str:
+        request = import_request(target, source="me", runtime=runtime, device_class="mobile-cpu")
+        return "\n".join(import_command("csv", [here / "mine.csv"], request).lines())
+
+    assert "nas-edge search --target my-board" in imported("my-board", "tflite")
+    target = load_target("my-board")
+    assert (target.table, target.runtime, target.reachable) == ("my-board/tflite-fp32", "litert", False)
+    found = load_table_for(target)
+    assert found.own
+    assert len(found.table.blocks) == 2
+    assert "write 'table: my-board/unstated-fp32' in its file" in imported("my-board", "unstated")
+    assert load_target("my-board") == target
 
 
 # Show ----------------------------------------------------------------------------------------------------------
