@@ -11,11 +11,11 @@ from nas_edge.errors import ConfigError
 from nas_edge.latency.importers import ImportRequest, get_table_format
 from nas_edge.latency.parametric import PRIORS
 from nas_edge.latency.suspicious import contaminated
-from nas_edge.latency.table import TableHeader, directory_name
+from nas_edge.latency.table import TableHeader
 from nas_edge.latency.table_io import HEADER_FILE, table_directory, write_table
 from nas_edge.pipeline.tables.commands import TableReport
 from nas_edge.pipeline.tables.finding import TABLES, known_tables
-from nas_edge.pipeline.tables.owning import known_target, write_target
+from nas_edge.pipeline.tables.owning import known_target, other_table, write_target
 from nas_edge.spaces import Precision, SearchSpace
 
 
@@ -89,10 +89,8 @@ def _target_of(header: TableHeader, directory: Path) -> tuple[str, ...]:
     if target is None:
         path = write_target(header, directory, "table imported")
         return (f"target     {path}: nas-edge search --target {header.target} --latency ... searches with it",)
-    name = f"{directory.parent.name}/{directory.name}"
-    if (target.table or f"{target.name}/{directory_name(target.runtime, target.precision, target.threads)}") == name:
-        return ()
-    return (f"note       target {target.name!r} has another table; to use this one, write 'table: {name}' in its file",)
+    note = other_table(target, directory)
+    return (f"note       {note}",) if note else ()
 
 
 def import_request(

@@ -7,6 +7,7 @@ from pathlib import Path
 from nas_edge.errors import ConfigError, UnknownNameError
 from nas_edge.files import write_yaml
 from nas_edge.latency import TableHeader
+from nas_edge.latency.table import directory_name
 from nas_edge.pipeline.devices.targets import MICROCONTROLLER, Target, load_target
 
 _USUAL = {"gpu": "tensorrt", "mobile-cpu": "litert"}
@@ -25,6 +26,15 @@ def known_target(name: str) -> Target | None:
         return load_target(name)
     except UnknownNameError:
         return None
+
+
+def other_table(target: Target, directory: Path) -> str:
+    """What to say where a target's own table is another than the one just written; "" where it is that one."""
+    name = f"{directory.parent.name}/{directory.name}"
+    usual = f"{target.name}/{directory_name(target.runtime, target.precision, target.threads)}"
+    if (target.table or usual) == name:
+        return ""
+    return f"target {target.name!r} has another table; to use this one, write 'table: {name}' in its file"
 
 
 def write_target(header: TableHeader, directory: Path, about: str) -> Path:

@@ -26,7 +26,7 @@ from nas_edge.origin import Origin, OriginKind
 from nas_edge.pipeline.devices.targets import Target, load_target
 from nas_edge.pipeline.tables.commands import TableReport, chosen_space
 from nas_edge.pipeline.tables.finding import TABLES, device_facts, load_table_for, nearest_table, table_path
-from nas_edge.pipeline.tables.owning import check_name, known_target, write_target
+from nas_edge.pipeline.tables.owning import check_name, known_target, other_table, write_target
 from nas_edge.spaces import Precision, SearchSpace
 
 COLUMNS = ("name", "space", "num_classes", "arch", "ms")
@@ -109,6 +109,8 @@ def transfer_command(request: TransferRequest) -> TableReport:
     if target is None:
         path = write_target(header, directory, "table carried over from another device")
         lines.append(f"target     {path}; say there how the device is reached")
+    elif note := other_table(target, directory):
+        lines.append(f"note       {note}")
     usual = float(np.median([network.ms for network in networks]))
     lines.append(f"next       nas-edge search --target {request.to} --latency {usual:.3g}ms")
     data = {"table": str(directory), "from": described, "networks": len(networks), "skipped": skipped, **found}

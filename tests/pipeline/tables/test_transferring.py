@@ -76,6 +76,15 @@ def test_measured_networks_become_a_table_and_a_target(stand: Path) -> None:
     assert transfer_command(request(path, overwrite=True)).exit_code == 0
 
 
+def test_a_target_that_names_another_table_is_told_of(stand: Path) -> None:
+    path = plan(stand)
+    fill(path)
+    transfer_command(request(path))
+    assert not any(line.startswith("note") for line in transfer_command(request(path, overwrite=True)).lines())
+    lines = transfer_command(request(path, runtime="litert")).lines()
+    assert any("write 'table: phone/litert-fp32' in its file" in line for line in lines)
+
+
 def test_rows_that_were_not_measured_are_skipped_and_counted(stand: Path) -> None:
     path = plan(stand)
     with pytest.raises(TableError, match="no row has milliseconds"):
