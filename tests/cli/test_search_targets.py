@@ -59,7 +59,7 @@ def test_interrupted_at_the_second_the_first_is_shown(
 
     whole = flow.search_flow
 
-    def cut(request, progress):
+    def cut(request, progress, spread):
         if request.target == "jetson":
             raise KeyboardInterrupt
         return whole(request, progress)
