@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nas_edge.errors import BudgetError, ConfigError, FormatError, NasEdgeError
+from nas_edge.pipeline.devices.targets import ETHOS_U
 from nas_edge.pipeline.running.directory import run_path, writing
 from nas_edge.pipeline.searching.aims import Aim
 from nas_edge.pipeline.searching.memory_figure import memory_figure
@@ -243,7 +244,7 @@ def _confirmed(
     course.notes += found.notes
     measured = found.accuracy.measured is not None or task.source.bundle is None
     if not found.met:
-        course.notes.append("with its own weights the network is measured to miss the budget by a little")
+        course.notes.append("with its own weights the network is measured to miss the budget")
     return _Chosen(found.arch, found.accuracy, dict(found.measurements), found.met and measured)
 
 
@@ -404,10 +405,14 @@ def _report(task: SearchTask, path: Path, chosen: _Chosen, course: _Course) -> S
 
 
 def _verifying_command(task: SearchTask, path: Path) -> str:
-    """What shows on the device what was predicted; a board without an emulator is measured at its port."""
+    """What shows on the device what was predicted; a board without an emulator is measured at its port, and for an
+    Ethos-U Arm's compiler estimates the network.
+    """
     unreached = [aim for aim in task.aims if not aim.target.reachable]
     if any(aim.target.microcontroller for aim in unreached):
         return shlex.join(["nas-edge", "profile", str(path), "--serial", "PORT"])
+    if any(aim.target.runtime == ETHOS_U for aim in unreached):
+        return shlex.join(["nas-edge", "profile", str(path)])
     return task.request.verifying_command([aim.name for aim in unreached])
 
 

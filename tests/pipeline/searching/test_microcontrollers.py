@@ -44,6 +44,11 @@ def test_a_budget_of_instructions_that_nothing_meets_is_told_with_the_least(tmp_
         search_flow(request(tmp_path / "run", instructions=1000.0, verify=False))
 
 
+def test_a_neural_accelerator_is_not_to_be_reached_but_its_compiler_is(tmp_path: Path) -> None:
+    report = search_flow(SearchRequest(target="ethos-u55-128", latency_ms=20, evaluations=300, out=tmp_path / "run"))
+    assert report.lines()[0].endswith(f"to verify: nas-edge profile {tmp_path / 'run'}")
+
+
 @pytest.mark.slow
 class TestCounted:
     pytestmark = needs_emulator
