@@ -1,4 +1,4 @@
-"""Two processes on two cores against one process on one core, in one run.
+"""Two processes on two cores against one process on one core, and against one on both, in one run.
 
 `pytest -m benchmark -s tests/benchmarks/test_two_processes.py`
 """
@@ -62,8 +62,9 @@ with joined_workers() as workers:
     for number in range(rounds + 1):
         at = Position(0, number, 1000, 0, 0.0, 0.0)
         took = []
-        for run in (single, both):
+        for run, threads in ((single, 1), (single, 2), (both, 1)):
             workers.wait()
+            torch.set_num_threads(threads)
             begun = time.perf_counter()
             if run is both or workers.speaks:
                 run.step(at, Horizon(1000), np.arange(batch))
@@ -85,7 +86,8 @@ def test_two_processes_on_two_cores_against_one_on_one(space: str, side: int, ba
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     times = np.array(json.loads(done.stdout.splitlines()[-1]))
-    one, two = np.median(times, axis=0)
-    ratio = np.median(times[:, 0] / times[:, 1])
+    one, threads, two = np.median(times, axis=0)
+    ratio, of_threads = np.median(times[:, 0] / times[:, 2]), np.median(times[:, 0] / times[:, 1])
     print(f"\n{space} at {side} px, sandwich steps, {batch} images in all, median of {ROUNDS}")
     print(f"one process on one core {batch / one:.1f} images/s, two on two {batch / two:.1f}: ratio {ratio:.2f}")
+    print(f"one process with two threads {batch / threads:.1f} images/s: ratio {of_threads:.2f}")
