@@ -86,7 +86,7 @@ def write_yaml(path: Path, value: object) -> None:
 
 
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """Read a text file of bounded size.
+    """Read a text file of bounded size; the mark that spreadsheets begin theirs with is left out.
 
     Raises:
         FormatError: missing, a directory, too large, or not UTF-8.
@@ -96,7 +96,7 @@ def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
         size = path.stat().st_size
         if size > max_bytes:
             raise FormatError(f"{path}: {size} bytes is more than the {max_bytes} that such a file may have")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:

@@ -91,6 +91,12 @@ def test_what_is_no_text_file_is_a_format_error(tmp_path: Path, content: bytes |
         files.read_text(path)
 
 
+def test_a_spreadsheet_s_mark_at_the_beginning_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes("name,ms\n".encode("utf-8-sig"))
+    assert files.read_text(path) == "name,ms\n"
+
+
 def test_a_text_file_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.csv"
     with open(path, "wb") as handle:

@@ -101,6 +101,7 @@ def _check_columns(path: Path, given: Sequence[str], row: Mapping[str, str], kno
     missing = [name for name in _REQUIRED if name not in row]
     if odd or missing:
         problem = f"does not know the column {odd[0]!r}" if odd else f"lacks the column {missing[0]!r}"
+        problem += " (fields are separated by commas)" * any(";" in name or "\t" in name for name in odd)
         raise FormatError(
             f"{path}:1: {problem}; a table has {', '.join(_REQUIRED)}, mid or expand, ms, us or s, and may have "
             f"{', '.join(name for name in _OPTIONAL if name not in ('mid', 'expand'))}"

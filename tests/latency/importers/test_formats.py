@@ -213,6 +213,7 @@ def test_a_csv_written_by_hand_becomes_a_table(tmp_path: Path) -> None:
         ("kind,", "kind,kind,", r"t\.csv:1: the column 'kind' is there twice"),
         ("pooling,7,7,960,960", "inverted_residual,112,112,16,24", r"t\.csv:4"),
         ("0.02\n", "0.02", "the last line has no end"),
+        (SIMPLE, SIMPLE.replace(",", ";"), r"t\.csv:1: .*\(fields are separated by commas\)"),
     ],
 )
 def test_a_csv_that_cannot_be_is_refused_with_file_and_line(tmp_path: Path, old: str, new: str, message: str) -> None:
