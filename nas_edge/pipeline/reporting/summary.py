@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from nas_edge.pipeline.reporting.facts import RunFacts, read_facts
 from nas_edge.units import format_bytes, format_count, format_duration, format_ms
 
 Row = tuple[str, str, str]
+
+FRONT_ROWS = 15  # of a front's points
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,28 @@ def report_flow(run: Path) -> MarkdownReport:
     lines += [f"    {' '.join(map(str, command))}", ""] if command else []
     lines += markdown_table(("figure", "value", "origin"), rows)
     lines += ["", "Architecture:", "", f"    {json.dumps(result['arch'], separators=(',', ':'))}", ""]
+    lines += _front(facts)
     notes = [*map(str, result.get("notes", ())), *facts.missing]
     lines += ["Notes:", "", *(f"- {note}" for note in notes), ""] if notes else []
     lines += [f"`nas-edge report {run} --checklist` fills in the checklist of good practice."]
     figures = [{"figure": name, "value": value, "origin": origin} for name, value, origin in rows]
     return MarkdownReport(run, "\n".join(lines) + "\n", {"figures": figures, "notes": notes})
+
+
+def _front(facts: RunFacts) -> list[str]:
+    """Of a Pareto search some points of its front, the knee marked."""
+    front = [dict(point) for point in facts.result.get("front", ())]
+    if not front:
+        return []
+    names = [str(name) for name in facts.result.get("objectives", ())]
+    even = {round(i * (len(front) - 1) / (FRONT_ROWS - 1)) for i in range(FRONT_ROWS)}
+    rows = [
+        (*(f"{float(point[name]):.6g}" for name in names), "knee" if point.get("knee") else "")
+        for i, point in enumerate(front)
+        if i in even or point.get("knee")
+    ]
+    header = f"Front, {len(rows)} of {len(front)} points, as searched:"
+    return [header, "", *markdown_table((*names, ""), rows), ""]
 
 
 def network_figures(facts: RunFacts) -> list[Row]:
@@ -186,7 +205,7 @@ def _search(facts: RunFacts) -> list[Row]:
     return rows
 
 
-def markdown_table(header: tuple[str, ...], rows: list[Row]) -> list[str]:
+def markdown_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Lines of a Markdown table."""
     cells = [header, tuple("---" for _ in header), *rows]
     return [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells]

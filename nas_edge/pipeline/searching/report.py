@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -268,7 +268,7 @@ class SearchReport:
             f"network    {self.space}, {self.resolution} px, {format_count(self.macs)} MACs, "
             f"{format_count(self.params)} parameters{'' if self.precision == 'fp32' else f', {self.precision}'}"
         )
-        lines += self._front_lines()
+        lines += front_lines(self.front, _shown)
         lines += [f"note       {text}" for text in self.notes]
         rounds = f", {self.rounds} round{'s' * (self.rounds != 1)} of measuring" if self.rounds else ""
         lines.append(f"searched   {self.evaluations:,} networks in {self.wall_s:.2f} s{rounds}")
@@ -296,16 +296,18 @@ class SearchReport:
         verdict = f"  {'MET' if met else 'NOT MET'}" if budgets else ""
         return f"{line}  MEASURED {format_ms(figure.measured)}{verdict}"
 
-    def _front_lines(self) -> list[str]:
-        lines = []
-        for point in _thinned(self.front):
-            figures = ", ".join(f"{name} {_shown(name, value)}" for name, value in point.figures.items())
-            measured = "".join(f", measured {format_ms(ms)}" for ms in point.measured_ms.values())
-            lines.append(f"front      {figures}{measured}{'   <- knee' if point.knee else ''}")
-        return lines
+
+def front_lines(front: Sequence[FrontPoint], shown: Callable[[str, float], str]) -> list[str]:
+    """Some points of a front for a person, the knee marked; `shown` puts a metric's figure into words."""
+    lines = []
+    for point in _thinned(front):
+        figures = ", ".join(f"{name} {shown(name, value)}" for name, value in point.figures.items())
+        measured = "".join(f", measured {format_ms(ms)}" for ms in point.measured_ms.values())
+        lines.append(f"front      {figures}{measured}{'   <- knee' if point.knee else ''}")
+    return lines
 
 
-def _thinned(front: tuple[FrontPoint, ...], most: int = 15) -> list[FrontPoint]:
+def _thinned(front: Sequence[FrontPoint], most: int = 15) -> list[FrontPoint]:
     """At most so many points, evenly along the front, with the knee and what was measured."""
     if len(front) <= most:
         return list(front)

@@ -12,12 +12,13 @@ from typing import Any
 from nas_edge.errors import ConfigError
 from nas_edge.files import write_json
 from nas_edge.pipeline.running.directory import RESULT, run_path, write_manifest, writing
-from nas_edge.pipeline.searching.report import INTERRUPTED
+from nas_edge.pipeline.searching.report import INTERRUPTED, FrontPoint, front_lines
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.progress import Progress, silent
 from nas_edge.search.constraints import Constraint
 from nas_edge.search.infeasible import figure
 from nas_edge.search.metrics import Metric
+from nas_edge.search.result import SearchResult
 from nas_edge.search.run import search
 from nas_edge.search.tabular import Regret, regret, tabular_metrics, tabular_objective
 from nas_edge.spaces.tabular import TabularSpace
@@ -38,7 +39,8 @@ class TabularReport:
         shown: the same in words.
         objective: what was searched for; of a Pareto search all of them.
         regret: to the table's optimum; None for several objectives.
-        front: of a Pareto search, figures of the objectives.
+        front: of a Pareto search.
+        front_shown: some points of it in words.
         strategy, evaluations, wall_s: of the search.
         interrupted: ended by Ctrl-C: the best so far.
 
@@ -52,7 +54,8 @@ class TabularReport:
     shown: Mapping[str, str]
     objective: tuple[str, ...]
     regret: Regret | None
-    front: tuple[Mapping[str, float], ...]
+    front: tuple[FrontPoint, ...]
+    front_shown: tuple[str, ...]
     strategy: str
     evaluations: int
     wall_s: float
@@ -82,7 +85,7 @@ class TabularReport:
                 "optimum": known.optimum, "regret": known.regret, "rank": known.rank, "feasible": known.feasible,
             }  # fmt: skip
         if self.front:
-            data["front"] = [dict(point) for point in self.front]
+            data["front"] = [point.to_json() for point in self.front]
         if self.interrupted:
             data["interrupted"] = True
         return data
@@ -99,6 +102,7 @@ class TabularReport:
             )
         if self.front:
             lines.append(f"front      {len(self.front)} architectures that nothing dominates")
+            lines += self.front_shown
         lines += [f"note       {text}" for text in self.notes]
         lines.append(f"searched   {self.evaluations:,} architectures in {self.wall_s:.2f} s by {self.strategy}")
         lines.append(f"run        {self.run}")
@@ -116,6 +120,8 @@ def search_table(request: SearchRequest, progress: Progress = silent) -> Tabular
 
     """
     _refuse_what_is_of_networks(request)
+    if len(request.pareto) == 1 or len(set(request.pareto)) != len(request.pareto):
+        raise ConfigError(f"--pareto needs two or more different metrics, not {','.join(request.pareto)!r}")
     begun = time.monotonic()
     source = Path(request.space)
     space = TabularSpace.read(source)
@@ -129,6 +135,7 @@ def search_table(request: SearchRequest, progress: Progress = silent) -> Tabular
         space, metrics, constraints, objective=objective, strategy=strategy, options=request.options,
         evaluations=min(request.evaluations, space.size()), seed=request.seed, look_for_slack=False, progress=progress,
     )  # fmt: skip
+    front = _front(result) if len(objective) > 1 else ()
     report = TabularReport(
         request=request,
         run=path,
@@ -138,11 +145,8 @@ def search_table(request: SearchRequest, progress: Progress = silent) -> Tabular
         shown={name: figure(metrics[name], value) for name, value in result.figures.items()},
         objective=result.objectives,
         regret=regret(result) if len(objective) == 1 else None,
-        front=tuple(
-            {name: float(result.front_figures[name][i]) for name in objective} for i in range(len(result.front))
-        )
-        if len(objective) > 1
-        else (),
+        front=front,
+        front_shown=tuple(front_lines(front, lambda name, value: figure(metrics[name], value))),
         strategy=strategy,
         evaluations=result.evaluations,
         wall_s=round(result.wall_s, 4),
@@ -154,6 +158,18 @@ def search_table(request: SearchRequest, progress: Progress = silent) -> Tabular
         write_json(directory / RESULT, {"format": FORMAT, "kind": "table", **report.to_json(), **asked})
         write_manifest(directory, {"search": request.seed}, {"space": source}, time.monotonic() - begun)
     return report
+
+
+def _front(result: SearchResult) -> tuple[FrontPoint, ...]:
+    return tuple(
+        FrontPoint(
+            result.space.to_json(row),
+            {name: float(result.front_figures[name][i]) for name in result.objectives},
+            {},
+            bool((row == result.best).all()),
+        )
+        for i, row in enumerate(result.front)
+    )
 
 
 def _refuse_what_is_of_networks(request: SearchRequest) -> None:

@@ -176,15 +176,11 @@ class Epsilon:
         room = limit - self._options.last * self._total
         long = max(LONG_SHARE * room / self._options.course, min(LEAST_LONG, room / LEAST_COURSE), 1)
         points = _scaled(self._gains)
-        chosen = _central(points, round(long))
-        share, count = LONG_SHARE if self._options.short else 1.0, len(chosen)
-        legs = [_Leg(self._gains[i], int(share * room / count), True) for i in chosen]
-        short = min(count * self._options.short, len(points) - count)
-        distance = np.min([np.linalg.norm(points - points[i], axis=1) for i in chosen], axis=0)
-        for _ in range(short):
-            chosen.append(int(distance.argmax()))
-            distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
-            legs.append(_Leg(self._gains[chosen[-1]], int((1 - share) * room / short), False))
+        centres = _central(points, round(long))
+        share, count = LONG_SHARE if self._options.short else 1.0, len(centres)
+        between = _spread(points, centres, count * (1 + self._options.short))[count:]
+        legs = [_Leg(self._gains[i], int(share * room / count), True) for i in centres]
+        legs += [_Leg(self._gains[i], int((1 - share) * room / len(between)), False) for i in between]
         costs = np.abs(self._gains)
         range_ = costs.max(axis=0) / np.maximum(costs.min(axis=0), 1e-300)
         self._step = range_ ** (1 / max(len(legs) - 1, 1))
@@ -250,6 +246,16 @@ def _scaled(gains: Float) -> Float:
     span = np.ptp(gains, axis=0)
     scaled: Float = (gains - gains.min(axis=0)) / np.where(span > 0, span, 1.0)
     return scaled
+
+
+def _spread(points: Float, first: list[int], count: int) -> list[int]:
+    """Indices of up to `count` points: the first ones, then always the farthest from those before."""
+    chosen = list(dict.fromkeys(first))
+    distance = np.min([np.linalg.norm(points - points[i], axis=1) for i in chosen], axis=0)
+    while len(chosen) < min(count, len(points)):
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return chosen
 
 
 def _central(points: Float, count: int) -> list[int]:

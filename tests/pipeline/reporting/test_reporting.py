@@ -144,6 +144,13 @@ def test_a_run_of_a_table_has_its_regret(tmp_path, monkeypatch):
     run_line(f"{command} --seeds 1 --no-plot")
 
 
+def test_a_front_is_shown_with_its_knee(stand):
+    run = search_flow(SearchRequest(target="board", bundle="tiny", pareto=("latency", "accuracy"), verify=False)).run
+    lines = report_flow(run).lines()
+    assert "| accuracy | latency |  |" in lines
+    assert sum(line.endswith("| knee |") for line in lines) == 1
+
+
 def test_what_is_missing_is_called_not_known(stand):
     run = edited(search(), request=None, bundle="vanished")
     (run / "manifest.json").unlink()

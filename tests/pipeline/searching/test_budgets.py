@@ -210,6 +210,13 @@ def test_a_table_of_architectures_is_searched_and_its_regret_told(stand: Path) -
     assert report.regret.optimum >= report.figures["accuracy"]
     assert any(line.startswith("regret") for line in report.lines())
     assert json.loads((report.run / "result.json").read_text())["regret"]["feasible"] > 10
+    traded = search_flow(SearchRequest(space="bench.csv", pareto=("accuracy", "flops"), evaluations=100))
+    assert sum(point.knee for point in traded.front) == 1
+    assert sum("<- knee" in line for line in traded.lines()) == 1
+    stored = json.loads((traded.run / "result.json").read_text())
+    assert [point["arch"] for point in stored["front"] if point["knee"]] == [stored["arch"]]
+    with pytest.raises(ConfigError, match="two or more different metrics"):
+        search_flow(SearchRequest(space="bench.csv", pareto=("accuracy",)))
     with pytest.raises(ConfigError, match="--latency is of networks"):
         search_flow(SearchRequest(space="bench.csv", latency_ms=3.0))
 
