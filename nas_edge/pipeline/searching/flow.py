@@ -405,9 +405,7 @@ def _report(task: SearchTask, path: Path, chosen: _Chosen, course: _Course) -> S
 
 
 def _verifying_command(task: SearchTask, path: Path) -> str:
-    """What shows on the device what was predicted; a board without an emulator is measured at its port, and for an
-    Ethos-U Arm's compiler estimates the network.
-    """
+    """What shows on the device what was predicted; at the port of a board, by Arm's compiler for an Ethos-U."""
     unreached = [aim for aim in task.aims if not aim.target.reachable]
     if any(aim.target.microcontroller for aim in unreached):
         return shlex.join(["nas-edge", "profile", str(path), "--serial", "PORT"])
