@@ -84,14 +84,15 @@ def search(
     problem = Problem(space, metrics, objectives, tuple(constraints))
     known = _known(space, start)
     refuse_impossible(problem, known, seed)
+    shown = _shown(problem)
     if strategy == "auto":
-        strategy = "exhaustive" if space.size() <= evaluations else _fitting(problem, options)
+        strategy = "exhaustive" if space.size() <= evaluations else _fitting(shown, options)
     if strategy != "exhaustive":
         evaluations = max(evaluations - len(known), 0)
     else:
         known = known[:0]
     archive = Archive()
-    proposer = make_strategy(strategy, problem, np.random.default_rng(seed), options)
+    proposer = make_strategy(strategy, shown, np.random.default_rng(seed), options)
     course = _run(problem, archive, strategy, proposer, evaluations, known, journal, progress)
     refuse_contradiction(problem, archive)
     complete = strategy == "exhaustive" and not course.interrupted
@@ -117,6 +118,20 @@ def search(
         interrupted=course.interrupted,
         fronts=_fronts(problem, archive) if len(objectives) > 1 else (),
     )
+
+
+def _own_floors(problem: Problem) -> list[Constraint]:
+    """Floors on what is made great anyway: they ask nothing more of a strategy, but few can search under them."""
+    name = problem.objectives[0]
+    if len(problem.objectives) > 1 or not problem.metrics[name].maximise:
+        return []
+    return [constraint for constraint in problem.constraints if constraint.metric == name and not constraint.upper]
+
+
+def _shown(problem: Problem) -> Problem:
+    """What a strategy is shown of a problem."""
+    floors = _own_floors(problem)
+    return problem.without(floors) if floors else problem
 
 
 def _fitting(problem: Problem, options: Mapping[str, Any] | object | None) -> str:
@@ -180,6 +195,8 @@ def _ask_and_tell(
 ) -> None:
     """The loop; `trace` is filled as it goes."""
     rows, done, best = known, 0, -np.inf
+    floors = _own_floors(problem)
+    asked = [constraint not in floors for constraint in problem.constraints]
     sign = 1.0 if problem.metrics[problem.objectives[0]].maximise else -1.0
     shown = time.perf_counter()
     total = evaluations + len(known)
@@ -188,7 +205,7 @@ def _ask_and_tell(
             gains, excess = _evaluated(problem, rows, journal)
             violation = total_violation(excess)
             archive.add(rows, gains, excess)
-            proposer.tell(rows, gains, violation)
+            proposer.tell(rows, gains, total_violation(excess[:, asked]) if floors else violation)
             allowed = np.where(violation <= 0, gains[:, 0], -np.inf)
             so_far = np.maximum.accumulate(np.append(best, allowed))
             rises = np.flatnonzero(so_far[1:] > so_far[:-1])
@@ -236,12 +253,13 @@ def _slack(problem: Problem, archive: Archive, seed: int, *, complete: bool) -> 
             continue
         # Nothing better was met beyond the limit, but the search did not look there. Mostly a step is enough.
         lifted, look = problem.without([constraint]), Archive()
+        shown = _shown(lifted)
         if _better_by_a_step(problem, lifted, archive.rows[best], archive.gain[best], constraint):
             continue
         known = archive.rows[archive.best(CANDIDATES)]
         known = np.concatenate([known, problem.space.largest()[None]])
-        name = fitting_strategy(lifted)
-        proposer = make_strategy(name, lifted, np.random.default_rng([seed, i]))
+        name = fitting_strategy(shown)
+        proposer = make_strategy(name, shown, np.random.default_rng([seed, i]))
         if _run(lifted, look, name, proposer, SLACK_EVALUATIONS, known).interrupted:
             break
         archive.add(look.rows, look.gains, problem.excess(look.rows))

@@ -17,6 +17,7 @@ from nas_edge.search import (
 from nas_edge.search.metrics import TargetSources
 from nas_edge.spaces import SearchSpace, TermCosts
 from tests.accuracy.test_predictor import random_predictor
+from tests.search.strategies.test_islands import bent_score, macs_of
 
 
 def additive(space, seed):
@@ -118,6 +119,20 @@ def test_extremes_of_sums_are_exact(name, space):
     found = extreme(space, "odd", unknown, least=True)
     assert not found.exact
     assert found.figure <= np.quantile(values, 0.001)
+
+
+def test_a_floor_on_what_is_made_great_anyway_changes_nothing(space):
+    metrics = {"accuracy": bent_score(space), "macs": macs_of(space)}
+    most = float(np.quantile(metrics["macs"](space.sample(500, np.random.default_rng(0))), 0.01))
+    budget = Constraint("macs", "<=", most)
+    free = search(space, metrics, [budget], evaluations=3000, look_for_slack=False)
+    floor = Constraint("accuracy", ">=", free.figures["accuracy"] - 1e-3)
+    bound = search(space, metrics, [budget, floor], evaluations=3000, look_for_slack=False)
+    assert bound.strategy == free.strategy == "islands"
+    assert np.array_equal(bound.best, free.best)
+    beyond = Constraint("accuracy", ">=", free.figures["accuracy"] + 1e-3)
+    with pytest.raises(BudgetError, match="fails where accuracy is"):
+        search(space, metrics, [budget, beyond], evaluations=3000)
 
 
 def test_a_budget_nothing_meets_is_refused_with_the_least_figure(space):
