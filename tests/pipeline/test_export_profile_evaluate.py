@@ -12,12 +12,17 @@ import onnx
 import pytest
 
 from nas_edge.errors import ConfigError, ExportError, FormatError, UnknownNameError
+from nas_edge.latency import read_table
 from nas_edge.pipeline.bundle import load_bundle
+from nas_edge.pipeline.devices.targets import load_target
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.exporting.flow import ExportWishes, export_flow, exported_model
 from nas_edge.pipeline.profiling.timed import profile_flow
+from nas_edge.pipeline.running.directory import load_run
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
+from nas_edge.pipeline.tables.finding import load_table_for
+from nas_edge.pipeline.tables.keeping import kept_path
 from nas_edge.runtimes.model_precision import model_precision
 from tests.stand import FakeBench
 
@@ -137,6 +142,21 @@ def test_a_profile_stands_beside_the_prediction_and_is_kept(run: Path, bench: Fa
     kept = json.loads((run / "profile.json").read_text())
     assert kept["latency_ms"]["median"] == report.measurement.median_ms
     assert len(kept["measurement"]["visits"]) == len(report.measurement.visits)
+
+
+def test_what_a_profile_measures_improves_the_device_s_predictions_from_then_on(run: Path, bench: FakeBench) -> None:
+    measured = profile_flow(run).measurement
+    table = load_table_for(load_target("board")).table
+    kept = read_table(kept_path(table.header, measured.origin.machine))
+    space, arch = load_bundle("tiny").space, dict(load_run(run).arch)
+    assert space.to_json(space.from_json(arch)) in [dict(network.arch) for network in kept.networks]
+
+
+def test_a_median_s_prediction_is_not_held_against_another_statistic(run: Path, bench: FakeBench) -> None:
+    report = profile_flow(run, statistic="p99")
+    assert report.predicted is None
+    assert report.lines()[1].startswith("p99 ")
+    assert report.to_json()["error_percent"] is None
 
 
 def test_an_exported_file_is_what_is_profiled(run: Path, bench: FakeBench) -> None:

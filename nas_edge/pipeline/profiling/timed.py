@@ -107,6 +107,8 @@ class ProfileReport(Success):
             f"MEASURED   {format_ms(m.median_ms)} median, p90 {format_ms(m.p90_ms)}, p99 {format_ms(m.p99_ms)}, "
             f"spread {100 * m.spread:.1f} % ({m.regime}, {m.count} runs)"
         ]
+        if m.protocol.statistic != "median":
+            lines.append(f"{m.protocol.statistic:<10} {format_ms(m.estimate_ms(m.protocol.statistic))}")
         if self.predicted is not None and self.error_percent is not None:
             point, low, high = self.predicted
             lines.append(
@@ -225,7 +227,9 @@ def profile_flow(
     predicted, confidence = None, 0.9
     if run is not None and table is not None:
         confidence = float(run.result.get("confidence", confidence))
-        predicted = _predicted(run, table, confidence)
+        if table.header.statistic == statistic:  # a median's prediction says nothing of a 99th percentile
+            predicted = _predicted(run, table, confidence)
+        _keep(run, table, measured)
     report = ProfileReport(
         subject, device.name, measured, predicted, confidence, artefact, this_machine(), layers, with_copies
     )
@@ -279,6 +283,16 @@ def _table(target: Target, regime: str) -> LatencyTable | None:
         return load_table_for(target, regime).table
     except NasEdgeError:
         return None  # a measured figure is worth showing without a table beside it
+
+
+def _keep(run: Run, table: LatencyTable, measured: Measurement) -> None:
+    """The device's predictions are corrected by it from now on, as by what searches measure."""
+    from nas_edge.pipeline.bundle import load_bundle
+    from nas_edge.pipeline.tables.keeping import keep
+
+    bundle = load_bundle(run.bundle)
+    arch = bundle.space.from_json(dict(run.arch), str(run.path / "arch.json"))
+    keep(table.header, bundle.space, bundle.num_classes, [arch], [measured])
 
 
 def _predicted(run: Run, table: LatencyTable, confidence: float) -> tuple[float, float, float] | None:
