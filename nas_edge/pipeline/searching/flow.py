@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nas_edge.errors import BudgetError, ConfigError, FormatError, NasEdgeError
-from nas_edge.pipeline.devices.targets import ETHOS_U
 from nas_edge.pipeline.running.directory import run_path, writing
 from nas_edge.pipeline.searching.aims import Aim
-from nas_edge.pipeline.searching.memory_figure import memory_figure
-from nas_edge.pipeline.searching.report import AccuracyFigure, CostFigure, FrontPoint, LatencyFigure, SearchReport
+from nas_edge.pipeline.searching.answer import report_of, slack_notes
+from nas_edge.pipeline.searching.course import Chosen, Course
+from nas_edge.pipeline.searching.report import AccuracyFigure, FrontPoint, SearchReport
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.searching.source import is_table
 from nas_edge.pipeline.searching.state import SearchState
 from nas_edge.pipeline.searching.task import SearchTask, prepare
 from nas_edge.pipeline.searching.writing import write_run
-from nas_edge.pipeline.tables.describing import prediction_origin, table_share, this_machine
 from nas_edge.progress import Progress, silent
-from nas_edge.search.infeasible import bound, figure
 from nas_edge.search.journal import SearchJournal
 from nas_edge.spaces import Population
 from nas_edge.units import format_ms
 
 if TYPE_CHECKING:
     from nas_edge.pipeline.searching.confirming import Confirmed
-    from nas_edge.pipeline.searching.counting import CountedFigure
     from nas_edge.pipeline.searching.tabular import TabularReport
     from nas_edge.pipeline.searching.verification import Verification
     from nas_edge.profiling import Measurement, Protocol
@@ -42,38 +37,6 @@ if TYPE_CHECKING:
 _CANDIDATES_LIMIT_S, _CHOSEN_LIMIT_S = 15.0, 20.0
 _MEASURED_POINTS = 9  # of a front
 _CONFIRMED = 4  # accepted candidates whose own file is tried
-
-
-@dataclass
-class _Course:
-    """What a search has come to, beside the task."""
-
-    notes: list[str]
-    last: SearchResult | None = None
-    evaluations: int = 0
-    search_s: float = 0.0
-    rounds: int = 0
-    interrupted: bool = False
-    front: tuple[FrontPoint, ...] = ()
-
-    def count(self, result: SearchResult) -> SearchResult:
-        """One more search."""
-        self.last = result
-        self.evaluations += result.evaluations
-        self.search_s += result.wall_s
-        self.interrupted = self.interrupted or result.interrupted
-        return result
-
-
-@dataclass(frozen=True, eq=False)
-class _Chosen:
-    """What is returned, and what was measured of it."""
-
-    arch: Population
-    accuracy: AccuracyFigure
-    measurements: dict[str, Measurement] = field(default_factory=dict)
-    verified: bool = False
-    counted: tuple[CountedFigure, ...] = ()
 
 
 def search_flow(
@@ -106,17 +69,23 @@ def search_flow(
     state = SearchState(path)
     try:
         state.begin(replace(request, out=path))
-        course = _Course([*task.source.notes, *_notes(task)])
-        if request.evaluate:
-            from nas_edge.pipeline.searching.refining import refine
+        course = Course([*task.source.notes, *_notes(task)])
+        try:
+            if request.evaluate:
+                from nas_edge.pipeline.searching.refining import refine
 
-            task, note = refine(task, state, progress, spread)
-            course.notes.append(note)
-        chosen = (
-            _verified(task, state, course, progress) if task.verified else _predicted(task, state, course, progress)
-        )
-        chosen = _counted(task, chosen, course, progress)
-        report = _report(task, path, chosen, course)
+                task, note = refine(task, state, progress, spread)
+                course.notes.append(note)
+            if task.verified:
+                chosen = _verified(task, state, course, progress)
+            else:
+                chosen = _predicted(task, course, progress, _journal(task, state, course))
+            chosen = _counted(task, chosen, course, progress)
+        except KeyboardInterrupt:
+            if not state.worthwhile:
+                raise
+            chosen = _so_far(task, course, progress)
+        report = report_of(task, path, chosen, course)
         with writing(path, over_interrupted=True) as directory:
             write_run(task, report, course.last, directory, time.monotonic() - begun)
     except NasEdgeError as error:
@@ -148,16 +117,22 @@ def _notes(task: SearchTask) -> list[str]:
 # Without a device ------------------------------------------------------------------------------------------------
 
 
-def _predicted(task: SearchTask, state: SearchState, course: _Course, progress: Progress) -> _Chosen:
+def _predicted(task: SearchTask, course: Course, progress: Progress, journal: SearchJournal | None = None) -> Chosen:
     request = task.request
-    result = course.count(task.search(progress=progress, journal=_journal(task, state, course)))
-    course.notes += _slack_notes(task, result)
+    result = course.count(task.search(progress=progress, journal=journal))
+    course.notes += slack_notes(task, result)
     if request.pareto:
         course.front = _front(result, [{}] * len(result.front))
-    return _Chosen(result.best, AccuracyFigure(result.figures["accuracy"], proxy=task.source.proxy))
+    return Chosen(result.best, AccuracyFigure(result.figures["accuracy"], proxy=task.source.proxy))
 
 
-def _journal(task: SearchTask, state: SearchState, course: _Course) -> SearchJournal:
+def _so_far(task: SearchTask, course: Course, progress: Progress) -> Chosen:
+    """Interrupted while something was measured: the best by what is predicted, which takes no time."""
+    course.interrupted = True
+    return _predicted(task, course, progress)
+
+
+def _journal(task: SearchTask, state: SearchState, course: Course) -> SearchJournal:
     """What was evaluated before the search was cut; nothing where that would be another search by now."""
     path, identity = state.path("search"), task.identity()
     try:
@@ -171,7 +146,7 @@ def _journal(task: SearchTask, state: SearchState, course: _Course) -> SearchJou
         return SearchJournal(path, identity)
 
 
-def _counted(task: SearchTask, chosen: _Chosen, course: _Course, progress: Progress) -> _Chosen:
+def _counted(task: SearchTask, chosen: Chosen, course: Course, progress: Progress) -> Chosen:
     """What was chosen, or the next best that holds, as firmware for the microcontrollers among the targets."""
     if not any(aim.target.microcontroller for aim in task.aims):
         return chosen
@@ -188,7 +163,7 @@ def _counted(task: SearchTask, chosen: _Chosen, course: _Course, progress: Progr
     return replace(chosen, arch=found.arch, accuracy=found.accuracy, verified=verified, counted=found.figures)
 
 
-def _next_best(task: SearchTask, chosen: _Chosen, last: SearchResult | None) -> list[Population]:
+def _next_best(task: SearchTask, chosen: Chosen, last: SearchResult | None) -> list[Population]:
     """What was chosen, and points of the front behind it, int8 [genes] each."""
     if last is None or task.request.pareto:
         return [chosen.arch]
@@ -202,7 +177,7 @@ def _next_best(task: SearchTask, chosen: _Chosen, last: SearchResult | None) -> 
 # On a device -----------------------------------------------------------------------------------------------------
 
 
-def _verified(task: SearchTask, state: SearchState, course: _Course, progress: Progress) -> _Chosen:
+def _verified(task: SearchTask, state: SearchState, course: Course, progress: Progress) -> Chosen:
     request = task.request
     limited = any(aim.bench is not None and aim.budget.latency_ms is not None for aim in task.aims)
     if request.pareto:
@@ -211,7 +186,7 @@ def _verified(task: SearchTask, state: SearchState, course: _Course, progress: P
         return _at_accuracy(task, state, course, progress)
     if not limited:
         result = course.count(task.search(progress=progress))
-        course.notes += _slack_notes(task, result)
+        course.notes += slack_notes(task, result)
         return _confirmed(task, [result.best], state, course, progress)
     from nas_edge.pipeline.searching.verification import close_loop
 
@@ -226,7 +201,7 @@ def _verified(task: SearchTask, state: SearchState, course: _Course, progress: P
     course.last, course.rounds = loop.last, loop.rounds
     course.evaluations, course.search_s = loop.evaluations, loop.search_s
     if loop.last is not None:
-        course.notes += _slack_notes(task, loop.last)
+        course.notes += slack_notes(task, loop.last)
     accepted = [candidate.arch for candidate in loop.accepted()][:_CONFIRMED]
     if not accepted:
         return _missed(task, loop, course)
@@ -234,8 +209,8 @@ def _verified(task: SearchTask, state: SearchState, course: _Course, progress: P
 
 
 def _confirmed(
-    task: SearchTask, archs: Sequence[Population], state: SearchState, course: _Course, progress: Progress
-) -> _Chosen:
+    task: SearchTask, archs: Sequence[Population], state: SearchState, course: Course, progress: Progress
+) -> Chosen:
     """The first architecture whose own file meets the budgets, with its accuracy."""
     from nas_edge.pipeline.searching.confirming import confirm
 
@@ -245,10 +220,10 @@ def _confirmed(
     measured = found.accuracy.measured is not None or task.source.bundle is None
     if not found.met:
         course.notes.append("with its own weights the network is measured to miss the budget")
-    return _Chosen(found.arch, found.accuracy, dict(found.measurements), found.met and measured)
+    return Chosen(found.arch, found.accuracy, dict(found.measurements), found.met and measured)
 
 
-def _missed(task: SearchTask, loop: Verification, course: _Course) -> _Chosen:
+def _missed(task: SearchTask, loop: Verification, course: Course) -> Chosen:
     """Nothing was measured to fit within the rounds: the nearest candidate, called NOT MET."""
     nearest = loop.nearest()
     if nearest is None:
@@ -259,10 +234,10 @@ def _missed(task: SearchTask, loop: Verification, course: _Course) -> _Chosen:
         f"{format_ms(nearest.measurements[name].upper95_ms)}: allow more --rounds, or close other programs"
     )
     accuracy = AccuracyFigure(float(task.metrics()["accuracy"](nearest.arch[None])[0]))
-    return _Chosen(nearest.arch, accuracy, dict(nearest.measurements))
+    return Chosen(nearest.arch, accuracy, dict(nearest.measurements))
 
 
-def _at_accuracy(task: SearchTask, state: SearchState, course: _Course, progress: Progress) -> _Chosen:
+def _at_accuracy(task: SearchTask, state: SearchState, course: Course, progress: Progress) -> Chosen:
     """The least latency at an accuracy that is measured: what the predictor promised too much is asked for on top."""
     wanted = task.request.min_accuracy
     assert wanted is not None
@@ -293,7 +268,7 @@ def _at_accuracy(task: SearchTask, state: SearchState, course: _Course, progress
     return replace(best, verified=False)
 
 
-def _measured_front(task: SearchTask, state: SearchState, course: _Course, progress: Progress) -> _Chosen:
+def _measured_front(task: SearchTask, state: SearchState, course: Course, progress: Progress) -> Chosen:
     """Points along the front are timed, correct the predictors, and are timed again along the corrected front."""
     from nas_edge.pipeline.searching.confirming import seeded_sitting
     from nas_edge.pipeline.searching.verification import Candidate, recalibrated
@@ -346,104 +321,3 @@ def _protocol(task: SearchTask, effort: str, limit_s: float) -> Protocol:
 
     request = task.request
     return replace(protocol_for(effort, request.regime, request.statistic, request.seed), time_limit_s=limit_s)
-
-
-# Reporting -------------------------------------------------------------------------------------------------------
-
-
-def _slack_notes(task: SearchTask, result: SearchResult) -> list[str]:
-    # A verified search aims a little below the budget; what was asked for is what is told.
-    asked = {constraint.metric: constraint.limit for constraint in task.constraints()}
-    metrics = task.metrics()
-    notes = []
-    for found in result.slack:
-        name = found.constraint.metric
-        if task.implied(name):
-            continue
-        metric = metrics[name]
-        budget = bound(replace(found.constraint, limit=asked.get(name, found.constraint.limit)), metric)
-        own, until = figure(metric, found.binds_below), "on" if found.constraint.upper else "down"
-        notes.append(f"the budget {budget} is slack: any from {own} {until} gives the same network")
-    return notes
-
-
-def _report(task: SearchTask, path: Path, chosen: _Chosen, course: _Course) -> SearchReport:
-    from nas_edge.pipeline.searching.confirming import precision_of
-
-    space, classes = task.source.space, task.source.num_classes
-    row = chosen.arch[None]
-    data = space.to_json(chosen.arch)
-    metrics = task.metrics()
-    shown = {"accuracy", "macs", "params", *(task.metric_of(n, a) for n in ("latency", "energy") for a in task.aims)}
-    if course.interrupted:
-        course.notes.append(f"interrupted: the best so far; to go on: nas-edge search --resume {path}")
-    return SearchReport(
-        request=task.request,
-        run=path,
-        space=space.name,
-        resolution=int(data["r"]),
-        precision=precision_of(task, chosen.arch).value,
-        arch=data,
-        accuracy=chosen.accuracy,
-        latencies={aim.name: _latency(task, aim, chosen) for aim in task.aims},
-        energies={aim.name: _energy(task, aim, chosen) for aim in task.aims if aim.energy},
-        macs=float(space.macs(row, classes)[0]),
-        params=float(space.params(row, classes)[0]),
-        others={name: float(metrics[name](row)[0]) for name in task.names() if name not in shown},
-        memory=memory_figure(task, chosen.arch),
-        counted=chosen.counted,
-        verified=chosen.verified,
-        verification_asked=task.verified,
-        evaluations=course.evaluations,
-        wall_s=round(course.search_s, 4),
-        rounds=course.rounds,
-        front=course.front,
-        interrupted=course.interrupted,
-        verifying=_verifying_command(task, path),
-        notes=tuple(dict.fromkeys(course.notes)),
-    )
-
-
-def _verifying_command(task: SearchTask, path: Path) -> str:
-    """What shows on the device what was predicted; at the port of a board, by Arm's compiler for an Ethos-U."""
-    unreached = [aim for aim in task.aims if not aim.target.reachable]
-    if any(aim.target.microcontroller for aim in unreached):
-        return shlex.join(["nas-edge", "profile", str(path), "--serial", "PORT"])
-    if any(aim.target.runtime == ETHOS_U for aim in unreached):
-        return shlex.join(["nas-edge", "profile", str(path)])
-    return task.request.verifying_command([aim.name for aim in unreached])
-
-
-def _latency(task: SearchTask, aim: Aim, chosen: _Chosen) -> LatencyFigure:
-    from nas_edge.pipeline.searching.confirming import precision_of
-
-    request, precision = task.request, precision_of(task, chosen.arch)
-    found = aim.tables[precision]
-    prediction = aim.predictors[precision].predict(task.source.space.of_base(chosen.arch[None]), request.confidence)
-    exact = float(prediction.exact_share[0])
-    measurement = chosen.measurements.get(aim.name)
-    statistic = found.table.header.statistic if measurement is None else request.statistic
-    return LatencyFigure(
-        predicted=float(prediction.point[0]),
-        low=float(prediction.low[0]),
-        high=float(prediction.high[0]),
-        confidence=request.confidence,
-        interval=prediction.interval,
-        measured=None if measurement is None else measurement.estimate_ms(request.statistic),
-        upper95=None if measurement is None else measurement.upper95_ms,
-        origin=prediction_origin(found, exact) if measurement is None else measurement.origin.kind.value,
-        origin_text="" if measurement is None else measurement.origin.describe(this_machine()),
-        what=f"{request.regime} {statistic}",
-        budget=aim.budget.latency_ms,
-        basis=table_share(found, exact),
-    )
-
-
-def _energy(task: SearchTask, aim: Aim, chosen: _Chosen) -> CostFigure:
-    from nas_edge.pipeline.searching.confirming import precision_of
-
-    precision = precision_of(task, chosen.arch)
-    row = task.source.space.of_base(chosen.arch[None])
-    prediction = aim.energy[precision].predict(row, task.request.confidence)
-    origin = prediction_origin(aim.tables[precision], float(prediction.exact_share[0]))
-    return CostFigure(float(prediction.point[0]), float(prediction.high[0]), "mJ", origin)
