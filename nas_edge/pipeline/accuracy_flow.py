@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from nas_edge.accuracy import AccuracySet
     from nas_edge.training.fitting.paired_fit import PairedReport
-    from nas_edge.training.measuring.evaluate import View
 
 PRECISIONS = ("int8", "fp16")
 EVERYWHERE = Spread()  # this machine's cores
@@ -106,14 +105,14 @@ def measure_accuracy(
     begun = time.monotonic()
     found = load_bundle(bundle)
     from nas_edge.accuracy import read_accuracy, write_accuracy
-    from nas_edge.pipeline.networks import bundle_dataset, bundle_evaluator
+    from nas_edge.pipeline.networks import bundle_dataset, bundle_evaluator, bundle_views
     from nas_edge.training.fitting.paired_fit import fit_paired_predictor
     from nas_edge.training.measuring.subnets import answers_of_subnets
 
     work = make_directory(found.path / _WORK)
     measured = read_accuracy(found.path / ACCURACY, found.space)
     split = bundle_dataset(found, data, progress).splits["search"]
-    views = _views(found)
+    views = bundle_views(found)
     plain = measured.of_precision("fp32")
     if not len(plain) or (plain.images != len(split)).any() or (plain.views != len(views)).any():
         raise ConfigError(
@@ -150,16 +149,6 @@ def spread_over_cost(measured: AccuracySet, bundle: Bundle, count: int) -> NDArr
         share = min(len(members), max(1, round(count * len(members) / len(measured))))
         keep[members[np.linspace(0, len(members) - 1, share).round().astype(int)]] = True
     return keep
-
-
-def _views(bundle: Bundle) -> tuple[View, ...]:
-    """Those under which the bundle's subnets were measured when it was trained."""
-    from nas_edge.training.measuring.evaluate import fixed_views
-    from nas_edge.training.recipe import Recipe
-
-    augmentation = Recipe.from_dict(bundle.header.get("recipe", {})).augmentation
-    count = int(bundle.header.get("figures", {}).get("views", 1))
-    return fixed_views(count, augmentation.horizontal_flip, augmentation.vertical_flip)
 
 
 def _joined(old: AccuracySet, fresh: AccuracySet, precision: str) -> AccuracySet:
