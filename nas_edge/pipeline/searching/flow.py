@@ -127,9 +127,13 @@ def _predicted(task: SearchTask, course: Course, progress: Progress, journal: Se
 
 
 def _so_far(task: SearchTask, course: Course, progress: Progress) -> Chosen:
-    """Interrupted while something was measured: the best by what is predicted, which takes no time."""
+    """Interrupted while something was measured: the best by what is predicted, within its bounds; it takes no time."""
     course.interrupted = True
-    return _predicted(task, course, progress)
+    unmeasured = replace(task, aims=tuple(replace(aim, bench=None) for aim in task.aims))
+    try:
+        return _predicted(unmeasured, course, progress)
+    except BudgetError:
+        raise KeyboardInterrupt from None  # what was measured is kept, and may still show that it can be met
 
 
 def _journal(task: SearchTask, state: SearchState, course: Course) -> SearchJournal:
