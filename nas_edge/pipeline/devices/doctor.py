@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import NasEdgeError
+from nas_edge.pipeline.devices.check import DOUBTFUL, MISSING, WORKS, Check
 from nas_edge.pipeline.devices.reaching import REACHABLE, at_device, open_device, open_runtime
 from nas_edge.pipeline.devices.targets import Target, load_target
 from nas_edge.units import format_bytes, format_ms
@@ -22,25 +23,6 @@ _READINGS = 9
 _STEADY = 0.03  # as protocols ask for
 _BUSY = 0.5  # of the cores
 _TOLERANCE = 1e-4
-WORKS, DOUBTFUL, MISSING = "ok", "note", "MISSING"
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: of it.
-        verdict: "ok", "note" (it works, figures may suffer) or "MISSING".
-        text: what was found.
-        mend: the line that mends it, "" where there is nothing to mend or the text says it.
-
-    """
-
-    name: str
-    verdict: str
-    text: str
-    mend: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from nas_edge.errors import NasEdgeError
-from nas_edge.pipeline.devices.doctor import DOUBTFUL, MISSING, WORKS, Check
+from nas_edge.pipeline.devices.check import DOUBTFUL, MISSING, WORKS, Check
 from nas_edge.pipeline.devices.microcontrollers import board_of
 from nas_edge.pipeline.devices.targets import Target
 
