@@ -179,10 +179,13 @@ def _refuse_what_is_of_networks(request: SearchRequest) -> None:
         "--instructions": request.instructions, "--min-accuracy": request.min_accuracy, "--verify": request.verify,
         "--fix": request.fix, "--resolutions": request.resolutions, "--evaluate": request.evaluate,
         "--accuracy-predictor": request.accuracy_predictor, "--precision": request.precision,
+        "--target": request.others or request.target != SearchRequest.target, "--host": request.host,
+        "--serial": request.serial, "--classes": request.num_classes,
+        "--bundle": request.bundle != SearchRequest.bundle,
     }  # fmt: skip
     for option, value in given.items():
         if value:
             raise ConfigError(
-                f"{option} is of networks, {request.space} is a table of architectures: bound its own metrics, "
-                "like --limit 'latency<=20'"
+                f"{option} is of networks, {request.space} is a table of architectures: leave it out; bounds are on its "
+                "own metrics, like --limit 'latency<=20'"
             )

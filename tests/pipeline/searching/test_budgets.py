@@ -217,8 +217,9 @@ def test_a_table_of_architectures_is_searched_and_its_regret_told(stand: Path) -
     assert [point["arch"] for point in stored["front"] if point["knee"]] == [stored["arch"]]
     with pytest.raises(ConfigError, match="two or more different metrics"):
         search_flow(SearchRequest(space="bench.csv", pareto=("accuracy",)))
-    with pytest.raises(ConfigError, match="--latency is of networks"):
-        search_flow(SearchRequest(space="bench.csv", latency_ms=3.0))
+    for options in ({"latency_ms": 3.0}, {"target": "board"}, {"num_classes": 5}):
+        with pytest.raises(ConfigError, match=r"--(latency|target|classes) is of networks"):
+            search_flow(SearchRequest(space="bench.csv", **options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
