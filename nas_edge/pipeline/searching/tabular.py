@@ -186,6 +186,6 @@ def _refuse_what_is_of_networks(request: SearchRequest) -> None:
     for option, value in given.items():
         if value:
             raise ConfigError(
-                f"{option} is of networks, {request.space} is a table of architectures: leave it out; bounds are on its "
-                "own metrics, like --limit 'latency<=20'"
+                f"{option} is of networks, {request.space} is a table of architectures: leave it out; what can be "
+                "bounded are its own metrics, like --limit 'latency<=20'"
             )
