@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _STATE = "pipeline.json"
 _FORMAT = 1
+INTERRUPTED = 130  # exit code of a flow that Ctrl-C ended
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,18 @@ class PipelineRun:
         return self.steps[len(self.done) :]
 
     def run(self, step: Step, progress: Progress = silent) -> StepReport:
-        """Run one step and record it. Raises whatever the flow raises; the steps before stay recorded."""
+        """Run one step and record it.
+
+        Raises:
+            Whatever the flow raises; the steps before stay recorded. KeyboardInterrupt: the step was interrupted, and
+            what it has so far is not for the steps after it.
+
+        """
         number = len(self.done) + 1
         begun = time.monotonic()
         report = step.run(self.directory / f"{number}-{step.flow}", self._named(), progress)
+        if report.exit_code == INTERRUPTED:
+            raise KeyboardInterrupt
         wall_s = time.monotonic() - begun
         finished = StepReport(step.title, report.to_json(), tuple(report.lines()), wall_s, report.exit_code)
         self.done.append(finished)

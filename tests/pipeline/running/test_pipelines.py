@@ -84,6 +84,31 @@ def test_a_pipeline_that_broke_off_in_its_first_step_goes_on_there(stand: Path) 
     assert list(resumed.pending()) == list(begun.pending())
 
 
+def test_what_an_interrupted_search_has_so_far_is_not_for_later_steps(
+    stand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nas_edge.search.strategies.random import RandomSearch
+
+    long = SEARCH.replace("500", "4000")
+    Path("p.yaml").write_text(f"format: 1\nsteps:\n  - search: {long}, strategy: random}}\n")
+    pipeline = open_pipeline("p.yaml", Path("out"))
+    told, calls = RandomSearch.tell, iter(range(100))
+
+    def interrupted(self: RandomSearch, *args: object) -> None:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        told(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RandomSearch, "tell", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.run(next(iter(pipeline.pending())))
+    monkeypatch.setattr(RandomSearch, "tell", told)
+    resumed = open_pipeline("p.yaml", resume=Path("out"))
+    report = resumed.run(next(iter(resumed.pending())))
+    assert "interrupted" not in report.data
+    assert not list(resumed.pending())
+
+
 def test_a_pipeline_that_has_changed_is_not_resumed(stand: Path) -> None:
     Path("p.yaml").write_text(f"format: 1\nsteps:\n  - search: {SEARCH}}}\n")
     pipeline = open_pipeline("p.yaml", Path("out"))
