@@ -98,7 +98,8 @@ def format_count(count: float) -> str:
     """12_345_678 -> "12.3M"."""
     for scale, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(count) >= scale:
-            return f"{count / scale:.3g}{suffix}"
+            digits = f"{count / scale:.3g}"
+            return f"{digits if 'e' not in digits else round(count / scale)}{suffix}"
     return f"{count:.3g}"
 
 

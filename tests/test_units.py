@@ -76,6 +76,6 @@ def test_any_text_is_a_quantity_or_a_quantity_error(text: str) -> None:
 def test_formats_are_for_people() -> None:
     assert format_ms(math.nan) == "nan ms"
     assert [format_ms(v) for v in (0.0123, 4.87, 128.4)] == ["0.0123 ms", "4.87 ms", "128 ms"]
-    assert [format_count(v) for v in (12, 12_345, 12_345_678, 1.2e9)] == ["12", "12.3k", "12.3M", "1.2G"]
+    assert [format_count(v) for v in (12, 12_345, 12_345_678, 1.2e9, 1e12)] == ["12", "12.3k", "12.3M", "1.2G", "1000G"]
     assert [format_bytes(v) for v in (12, 2**18, 3 * 2**20)] == ["12B", "256KB", "3MB"]
     assert [format_duration(v) for v in (4.2, 75, 3700)] == ["4 s", "1 min 15 s", "1 h 01 min"]

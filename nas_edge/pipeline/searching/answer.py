@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from nas_edge.pipeline.devices.targets import ETHOS_U
 from nas_edge.pipeline.searching.aims import Aim
 from nas_edge.pipeline.searching.course import Chosen, Course
+from nas_edge.pipeline.searching.figures import CostFigure, LatencyFigure
 from nas_edge.pipeline.searching.memory_figure import memory_figure
-from nas_edge.pipeline.searching.report import CostFigure, LatencyFigure, SearchReport
+from nas_edge.pipeline.searching.report import SearchReport
 from nas_edge.pipeline.searching.task import SearchTask
 from nas_edge.pipeline.tables.describing import prediction_origin, table_share, this_machine
 from nas_edge.search.infeasible import bound, figure

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nas_edge.errors import DataError
 from nas_edge.pipeline.searching.aims import Aim
-from nas_edge.pipeline.searching.report import AccuracyFigure
+from nas_edge.pipeline.searching.figures import AccuracyFigure
 from nas_edge.pipeline.searching.state import SearchState
 from nas_edge.pipeline.searching.task import SearchTask
 from nas_edge.pipeline.seeded import seeded_model

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import DataError, DeviceError, ExportError
 from nas_edge.pipeline.searching.aims import Aim
-from nas_edge.pipeline.searching.report import AccuracyFigure
+from nas_edge.pipeline.searching.figures import AccuracyFigure
 from nas_edge.pipeline.searching.task import SearchTask
 from nas_edge.pipeline.seeded import seeded_model
 from nas_edge.progress import Progress

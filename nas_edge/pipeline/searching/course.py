@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nas_edge.pipeline.searching.report import AccuracyFigure, FrontPoint
+from nas_edge.pipeline.searching.figures import AccuracyFigure, FrontPoint
 from nas_edge.spaces import Population
 
 if TYPE_CHECKING:

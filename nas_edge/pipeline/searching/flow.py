@@ -15,7 +15,8 @@ from nas_edge.pipeline.running.directory import run_path, writing
 from nas_edge.pipeline.searching.aims import Aim
 from nas_edge.pipeline.searching.answer import report_of, slack_notes
 from nas_edge.pipeline.searching.course import Chosen, Course
-from nas_edge.pipeline.searching.report import AccuracyFigure, FrontPoint, SearchReport
+from nas_edge.pipeline.searching.figures import AccuracyFigure, FrontPoint
+from nas_edge.pipeline.searching.report import SearchReport
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.searching.source import is_table
 from nas_edge.pipeline.searching.state import SearchState

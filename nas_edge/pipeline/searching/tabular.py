@@ -12,7 +12,8 @@ from typing import Any
 from nas_edge.errors import ConfigError
 from nas_edge.files import write_json
 from nas_edge.pipeline.running.directory import RESULT, run_path, write_manifest, writing
-from nas_edge.pipeline.searching.report import INTERRUPTED, FrontPoint, front_lines
+from nas_edge.pipeline.searching.figures import FrontPoint
+from nas_edge.pipeline.searching.report import INTERRUPTED, front_lines
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.progress import Progress, silent
 from nas_edge.search.constraints import Constraint
