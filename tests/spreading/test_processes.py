@@ -98,7 +98,7 @@ def gone(pid: int, within_s: float) -> bool:
 
 
 SCRIPT = """
-    import sys
+    import signal, sys
     from pathlib import Path
     from nas_edge.spreading.processes import Processes
     from tests.spreading.work import Squares, marked
@@ -109,6 +109,7 @@ SCRIPT = """
             print(number, flush=True)
 
     if __name__ == "__main__":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run where a shell ignores it
         try:
             main()
         except KeyboardInterrupt:
