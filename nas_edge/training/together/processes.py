@@ -1,7 +1,7 @@
 """A run in several processes of this machine, without torchrun: the one at hand leads, and starts the others.
 
-On CPUs the processes of a run share its work better than the threads of one: each has a part of every batch for itself,
-where threads wait for each other in every layer (`tests/benchmarks/test_two_processes.py`).
+On CPUs the processes of a run share its work a little better than the threads of one: each has a part of every batch
+for itself, where threads wait for each other in every layer (`tests/benchmarks/test_two_processes.py`).
 """
 
 from __future__ import annotations
