@@ -78,9 +78,7 @@ def train(
     resolutions: Annotated[str | None, typer.Option(help="Input sides to train at, like 96,128,160.")] = None,
     processes: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Processes that share the training's batches: one a core is fastest on CPUs. Default: 1."
-        ),
+        typer.Option(min=1, help="Processes that share each batch, of one core or GPU each. Default: 1."),
     ] = None,
     workers: WorkersOption = None,
     cluster: ClusterOption = None,
