@@ -11,6 +11,8 @@ from nas_edge.errors import DataError
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, Bundle, load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.exporting.flow import export_flow
+from nas_edge.pipeline.running.pipelines import find_pipeline, read_pipeline
+from nas_edge.pipeline.running.steps import TrainArguments
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.training.recipe import Recipe
@@ -30,8 +32,14 @@ def test_it_takes_less_than_twelve_megabytes_and_holds_no_picture(bundle: Bundle
     assert bundle.header["calibration"] == {"data": "cifar10"}
 
 
-def test_its_header_says_what_it_cost_and_by_which_recipe(bundle: Bundle) -> None:
-    Recipe.from_dict(bundle.header["recipe"])  # whole
+@pytest.mark.xfail(strict=True, reason="the bundle was trained by an earlier, shorter recipe than the pipeline has now")
+def test_it_was_trained_by_the_recipe_of_the_pipeline(bundle: Bundle) -> None:
+    (step,) = read_pipeline(find_pipeline("cifar10"))
+    assert isinstance(step.arguments, TrainArguments)
+    assert Recipe.from_dict({**step.arguments.recipe, "bf16": False}) == Recipe.from_dict(bundle.header["recipe"])
+
+
+def test_its_header_says_what_it_cost(bundle: Bundle) -> None:
     trained = bundle.header["trained"]
     assert {"hardware", "training_hours", "training_cpu_hours", "epochs", "steps", "date"} <= trained.keys()
     assert bundle.header["data"]["seed"] == 0

@@ -91,7 +91,6 @@ class FitReport:
             "train": float(self.train),
             "holdout": float(self.holdout),
         }
-        plain |= {"imitation_rmse": self.imitation_rmse}
         if self.ceiling:
             plain |= {"ceiling_tau": self.ceiling.tau, "label_noise": self.ceiling.rmse}
         return plain
