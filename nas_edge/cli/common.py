@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -50,6 +51,7 @@ T = TypeVar("T")
 
 _SHOW_AFTER_S = 0.5
 _PLAIN_EVERY_S = 10.0
+_LATELY_S = 60.0  # that the time left is reckoned from
 
 
 def emit(as_json: bool, data: Mapping[str, Any], lines: Iterable[str]) -> None:
@@ -128,7 +130,7 @@ class _Drawer:
         self._plain = not sys.stderr.isatty() or os.environ.get("TERM") == "dumb"
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
-        self._stage: tuple[float, float] | None = None
+        self._seen: deque[tuple[float, float]] = deque()
 
     def __call__(self, done: float, total: float, text: str) -> None:
         now = time.monotonic()
@@ -153,16 +155,26 @@ class _Drawer:
             self._bar.stop()
 
     def _say(self, now: float, done: float, total: float, text: str) -> None:
-        if self._stage is None or done <= self._stage[1]:
-            self._stage = (now, done)
+        rate = self._rate(now, done)
         if now - self._said < _PLAIN_EVERY_S:
             return
         self._said = now
-        begun, before = self._stage
-        rate = (done - before) / (now - begun) if now > begun else 0.0
         left = f", {format_duration((total - done) / rate)} left" if rate > 0 and done < total else ""
         share = f" {done / total:.0%}" if total > 0 else ""
         note(f"{text}:{share}{left}")
+
+    def _rate(self, now: float, done: float) -> float:
+        """What was done a second lately: work that goes on begins far from 0, and other programs come and go."""
+        if self._seen and done < self._seen[-1][1]:  # another stage
+            self._seen.clear()
+        if done > 0:
+            self._seen.append((now, done))
+        while len(self._seen) > 2 and self._seen[1][0] < now - _LATELY_S:
+            self._seen.popleft()
+        if not self._seen or now <= self._seen[0][0]:
+            return 0.0
+        begun, before = self._seen[0]
+        return (done - before) / (now - begun)
 
     def _draw(self, done: float, total: float, text: str) -> None:
         if self._bar is None:

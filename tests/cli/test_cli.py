@@ -238,6 +238,19 @@ def test_progress_is_silent_for_short_work_and_plain_where_there_is_no_terminal(
     assert captured.err.startswith("working [hard]: 33%, 20 s left")
 
 
+def test_the_time_left_of_work_that_goes_on_is_reckoned_from_what_it_does_now(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("nas_edge.cli.common.time.monotonic", lambda: clock[0])
+    with shown_progress() as progress:
+        progress(0, 1000, "about to begin")
+        for second in range(1, 12):
+            clock[0] = float(second)
+            progress(400 + second, 1000, "training")
+    assert capsys.readouterr().err.splitlines()[-1] == "training: 41%, 9 min 50 s left"
+
+
 def test_columns_line_up_and_resolutions_are_lists_of_sides() -> None:
     assert columns([("a", "b"), ("long", "c")]) == ["a     b", "long  c"]
     assert parse_resolutions("128, 96,96") == (96, 128)
