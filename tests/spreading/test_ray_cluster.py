@@ -69,7 +69,8 @@ def running_cluster() -> Iterator[dict[str, str]]:
     environment = os.environ | token | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
     command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--port={port}"]
     process = subprocess.Popen(
-        [*command, "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={home}"], env=environment, text=True,
+        [*command, "--num-cpus=2", "--include-dashboard=false", f"--temp-dir={home}",
+         f"--ray-client-server-port={port + 300}"], env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
@@ -79,7 +80,7 @@ def running_cluster() -> Iterator[dict[str, str]]:
         if "Ray runtime started" in line:
             break
     assert process.poll() is None, "".join(lines)
-    yield environment | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
+    yield environment | {"RAY_ADDRESS": f"127.0.0.1:{port}", "FROM_AFAR": f"ray://127.0.0.1:{port + 300}"}
     os.killpg(process.pid, signal.SIGTERM)
     process.stdout.close()
     try:
@@ -98,15 +99,17 @@ from tests.spreading.work import Squares, marked
 
 for turn in range(2):
     work = Squares(marked(Path(sys.argv[1]) / str(turn)))
-    print(sorted(number for number, _ in RayCluster("ray").run(work, range(6))), flush=True)
+    print(sorted(number for number, _ in RayCluster(sys.argv[2]).run(work, range(6))), flush=True)
 """
 
 
 @pytest.mark.slow
-def test_a_cluster_that_runs_already_is_joined_and_left_running(
+def test_a_cluster_that_runs_already_is_joined_from_within_and_from_afar_and_left_running(
     running_cluster: dict[str, str], tmp_path: Path
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", TWICE, str(tmp_path)], env=running_cluster, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.splitlines() == ["[0, 1, 2, 3, 4, 5]"] * 2, done.stderr
+    for address in ("ray", "ray://auto", running_cluster["FROM_AFAR"]):
+        done = subprocess.run(
+            [sys.executable, "-c", TWICE, str(tmp_path / address.replace("/", "")), address],
+            env=running_cluster, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.stdout.splitlines() == ["[0, 1, 2, 3, 4, 5]"] * 2, done.stderr
