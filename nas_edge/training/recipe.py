@@ -140,6 +140,8 @@ class Recipe:
                     raise UnknownKeyError(where, (*path, key), known)
                 _check_number(f"{where}: {'.'.join((*path, key))}", value, known[key])
         values = dict(data)
+        epochs = values.get("epochs", cls.epochs)
+        values.setdefault("teacher_epochs", min(cls.teacher_epochs, epochs // 5))  # a short run has no time for more
         try:
             if "augmentation" in values:
                 changes = values["augmentation"]

@@ -16,6 +16,8 @@ from nas_edge.supernet.weights import to_stored_precision
 from nas_edge.training.measuring.evaluate import Evaluator
 from nas_edge.training.objectives.phases import Phase
 from nas_edge.training.recipe import Recipe
+from nas_edge.training.single.alone import alone_recipe
+from nas_edge.training.single.finetune import finetune_recipe
 from nas_edge.training.supernet_run import SupernetRun, train_supernet
 
 RECIPE = Recipe(
@@ -82,3 +84,20 @@ def test_of_several_phases_only_the_first_has_a_new_head() -> None:
     phases = (Phase("kernel", 3, 1e-3), Phase("depth", 3, 1e-3, kernels=None))
     recipe = replace(RECIPE, phases=phases)
     assert [recipe.of_phase(number).freeze_epochs for number in range(2)] == [2, 0]
+
+
+def test_a_fine_tuned_network_has_no_new_head_and_nothing_of_it_is_frozen() -> None:
+    supernets = replace(RECIPE, phases=(), fp16=True)
+    tuned = finetune_recipe(supernets, 5, 0)
+    assert (tuned.freeze_epochs, tuned.phases, tuned.random_subnets, tuned.fp16) == (0, (), 0, False)
+
+
+def test_few_epochs_alone_leave_the_warm_up_behind() -> None:
+    assert alone_recipe(Recipe(warmup_epochs=3.0), 2, 0).warmup_epochs == 0.5
+    assert alone_recipe(Recipe(warmup_epochs=3.0), 30, 0).warmup_epochs == 3.0
+
+
+def test_a_recipe_of_few_epochs_needs_no_word_about_the_teachers() -> None:
+    assert Recipe.from_dict({"epochs": 2}).teacher_epochs == 0
+    assert Recipe.from_dict({"epochs": 12}).teacher_epochs == 2
+    assert Recipe.from_dict({}) == Recipe()

@@ -73,7 +73,8 @@ class Subject:
         passes = header.get("trained", {}).get("epochs")
         if epochs is None and "epochs" not in changes and "phases" not in changes:
             epochs = int(passes) if passes else None
-        return alone_recipe(Recipe.from_dict({**header.get("recipe", {}), **changes}), epochs, seed)
+        known = {**header.get("recipe", {}), "teacher_epochs": 0}  # of a supernet, and more than `epochs` may be
+        return alone_recipe(Recipe.from_dict({**known, **changes}), epochs, seed)
 
     def beginning(self, dataset: Dataset) -> dict[str, Any]:
         """What of a training its checkpoints do not show, as plain data; see `pipeline.learning.beginning`."""

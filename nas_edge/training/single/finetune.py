@@ -24,16 +24,23 @@ _INT8_RATE = 0.1  # of that: without batch norms a step goes further
 
 
 def finetune_recipe(recipe: Recipe, epochs: int, seed: int) -> Recipe:
-    """The supernet's recipe for one inherited network: a lower peak, no teacher phase, little drop-connect."""
+    """The supernet's recipe for one inherited network: a lower peak, no teacher phase, little drop-connect.
+
+    Nothing of it is frozen, its head knows the classes already; float16 was for the GPU that trained the supernet.
+    """
     return replace(
         recipe,
         epochs=epochs,
         teacher_epochs=0,
+        freeze_epochs=0,
+        phases=(),
+        random_subnets=0,
         learning_rate=recipe.learning_rate * _RATE,
         warmup_epochs=min(recipe.warmup_epochs, epochs / 4),
         drop_connect=recipe.drop_connect / 2,
         ema=0.98,
         bf16=None,
+        fp16=False,
         first_side=0,
         seed=seed,
     )
