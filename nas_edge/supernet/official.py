@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,11 @@ from torch import Tensor
 from nas_edge.errors import FormatError
 from nas_edge.supernet.supernet import Supernet
 
+# What torch's and safetensors' readers raise on damaged files: torch's own unpickler trusts them to be whole.
+_DAMAGED = (
+    SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError,
+    AssertionError, struct.error,
+)  # fmt: skip
 _WRAPPERS = ("state_dict_ema", "state_dict", "model_state_dict", "model")
 _DEEPER = ((".bn.", ".bn.bn."), (".conv.weight", ".conv.conv.weight"), (".linear.", ".linear.linear."))
 
@@ -44,7 +50,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise FormatError(f"{path}: is refused, nothing in it was run: {_refusal(str(error))}") from None
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         reason = " ".join(str(error).partition(". ")[0].split())[:120]
         raise FormatError(f"{path}: is not a whole checkpoint ({reason}); fetch it again") from error
     for name in _WRAPPERS:

@@ -97,12 +97,15 @@ def test_a_whole_model_is_refused_with_what_to_save_instead(tmp_path: Path) -> N
         read_checkpoint(tmp_path / "model.pth")
 
 
-@pytest.mark.parametrize("name", ["w.pth", "w.safetensors"])
+@pytest.mark.parametrize("name", ["w.pth", "before_1.6.pth", "w.safetensors"])
 def test_a_file_cut_anywhere_is_told_in_one_line(tmp_path: Path, name: str) -> None:
-    weights = {"a": torch.zeros(100), "b": torch.ones(3)}
-    torch.save(weights, tmp_path / name) if name.endswith("pth") else save_file(weights, tmp_path / name)
+    weights, older = {"a": torch.zeros(100), "b": torch.ones(3)}, name.startswith("before")
+    if name.endswith("pth"):
+        torch.save(weights, tmp_path / name, _use_new_zipfile_serialization=not older)
+    else:
+        save_file(weights, tmp_path / name)
     whole = (tmp_path / name).read_bytes()
-    for length in range(0, len(whole), 17):
+    for length in range(0, len(whole), 1 if older else 17):
         (tmp_path / name).write_bytes(whole[:length])
         with pytest.raises(FormatError) as caught:
             read_checkpoint(tmp_path / name)
