@@ -105,6 +105,22 @@ def chosen_effort(effort: str, quick: bool, thorough: bool) -> str:
     return "quick" if quick else "thorough" if thorough else effort
 
 
+def refuse_beside(context: typer.Context, mode: str, *used: str) -> None:
+    """Raise ConfigError where a command was given options that it does not use in the mode at hand.
+
+    Args:
+        context: of the command.
+        mode: the option that chose the mode, as it is to be read: "--resume".
+        used: names of the parameters that count in it; what output looks like always does.
+
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        given = source is not None and source.name == "COMMANDLINE"
+        if given and parameter.name not in (*used, "json_output", "debug"):
+            raise ConfigError(f"{parameter.opts[0]} does not go with {mode}, which would not heed it; leave it out")
+
+
 @contextmanager
 def shown_progress(quiet: bool = False, announce: bool = False) -> Iterator[Progress]:
     """A `Progress` drawn on stderr: a bar on a terminal, else a line now and then; nothing for short work.

@@ -14,6 +14,7 @@ from nas_edge.cli.common import (
     SeedOption,
     WorkersOption,
     emit,
+    refuse_beside,
     shown_progress,
 )
 from nas_edge.errors import ConfigError, UnknownNameError
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
+    context: typer.Context,
     subject: Annotated[
         str, typer.Argument(metavar="RUN|BUNDLE", help="Directory of a run; or name, directory of a bundle.")
     ],
@@ -77,6 +79,7 @@ def evaluate(
     if study is not None:
         if study != "alone":
             raise UnknownNameError("study", study, ["alone"])
+        refuse_beside(context, "--study", "subject", "study", "out", "epochs", "data", "seed")
         if out is None:
             raise ConfigError("--study takes a while: name the directory that keeps it, --out DIRECTORY")
         from nas_edge.pipeline.alone.study import study_alone
@@ -86,6 +89,7 @@ def evaluate(
         emit(json_output, studied.to_json(), studied.lines())
         return studied.exit_code
     if measure is not None:
+        refuse_beside(context, "--measure", "subject", "measure", "subnets", "data", "seed", "workers", "cluster")
         from nas_edge.pipeline.accuracy_flow import measure_accuracy
         from nas_edge.pipeline.spread import chosen_spread
 
@@ -96,6 +100,7 @@ def evaluate(
             )
         emit(json_output, measured.to_json(), measured.lines())
         return measured.exit_code
+    refuse_beside(context, "the accuracy of one network", "subject", "arch", "split", "data", "precision", "seed")
     from nas_edge.pipeline.evaluate_flow import evaluate_flow
 
     with shown_progress() as progress:

@@ -18,6 +18,7 @@ from nas_edge.cli.common import (
     note,
     parse_resolutions,
     parsed,
+    refuse_beside,
     shown_progress,
 )
 from nas_edge.errors import ConfigError, NasEdgeError
@@ -72,6 +73,7 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
+    context: typer.Context,
     target: Annotated[
         Texts | None,
         typer.Option(help="Device: a name of 'nas-edge targets list' or a YAML file; several share one network."),
@@ -160,6 +162,7 @@ def search(
 
     spread = _spread(workers, cluster)
     if resume is not None:
+        refuse_beside(context, "--resume", "resume", "workers", "cluster")
         from nas_edge.pipeline.searching.state import unfinished_request
 
         return _run([unfinished_request(resume)], json_output, spread)
