@@ -73,8 +73,12 @@ class Bundle:
 
     @property
     def ships_images(self) -> bool:
-        """Whether it comes with calibration images; those of some data sets may not be passed on."""
-        return "data" not in (self.header.get("calibration") or {})
+        """Whether it comes with calibration images.
+
+        Those of some data sets may not be passed on, and published weights may be imported without any.
+        """
+        imported_bare = not self.header.get("data") and not (self.path / CALIBRATION).is_file()
+        return "data" not in (self.header.get("calibration") or {}) and not imported_bare
 
     @cached_property
     def calibration(self) -> Path:
@@ -105,7 +109,7 @@ class Bundle:
         """The predictor fitted to this bundle's subnets as measured in a precision: fp32 never stands for another.
 
         Raises:
-            FormatError: damaged, or of another precision. ConfigError: no subnets were measured in that precision.
+            FormatError: damaged, or of another precision. ConfigError: there is none in that precision.
 
         """
         from nas_edge.accuracy.predictor import AccuracyPredictor
@@ -115,6 +119,11 @@ class Bundle:
             raise ConfigError(
                 f"bundle {self.name!r} has no accuracy measured in {precision}; "
                 f"'nas-edge evaluate {self.path} --measure {precision}' measures it"
+            )
+        if not path.is_file() and not (self.path / ACCURACY).is_file():
+            raise ConfigError(
+                f"bundle {self.name!r} has no accuracy predictor: put one into it (nas-edge zoo pull"
+                f" ofa-accuracy-predictor --out {self.path}), or name another judge (--accuracy-predictor)"
             )
         predictor = AccuracyPredictor.read(path, self.space)
         if predictor.precision != precision:

@@ -30,6 +30,8 @@ def bundle_preprocess(bundle: Bundle) -> Preprocess:
 def bundle_dataset(bundle: Bundle, data: str | None, progress: Progress | None = None) -> Dataset:
     """The images a bundle was trained on, or `data`, with the bundle's own splits (seed and fractions).
 
+    Published weights may have numbers for classes: folders as many, in the order of their names, are those.
+
     Raises:
         DataError: not found, or its classes are not the bundle's.
     """
@@ -39,13 +41,18 @@ def bundle_dataset(bundle: Bundle, data: str | None, progress: Progress | None =
     stored = bundle.header.get("data", {})
     spec = data or str(stored.get("spec", ""))
     if not spec:
-        raise DataError(f"bundle {bundle.name!r} does not say what it was trained on; give --data")
-    dataset = load_dataset(spec, seed=int(stored.get("seed", 0)), progress=progress)
-    if dataset.classes != bundle.classes:
         raise DataError(
-            f"{spec}: classes {', '.join(dataset.classes)} are not the bundle's ({', '.join(bundle.classes)})"
+            f"bundle {bundle.name!r} does not say what it was trained on; name images of its classes, --data photos/"
         )
+    dataset = load_dataset(spec, seed=int(stored.get("seed", 0)), progress=progress)
+    numbered = bundle.classes == tuple(map(str, range(bundle.num_classes)))
+    if dataset.classes != bundle.classes and not (numbered and len(dataset.classes) == bundle.num_classes):
+        raise DataError(f"{spec}: classes {_few(dataset.classes)} are not the bundle's ({_few(bundle.classes)})")
     return dataset
+
+
+def _few(names: tuple[str, ...], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" ... ({len(names)})" if len(names) > most else "")
 
 
 def bundle_calibration(bundle: Bundle, data: str | None = None) -> Split:
@@ -63,15 +70,15 @@ def bundle_calibration(bundle: Bundle, data: str | None = None) -> Split:
 
     if bundle.ships_images:
         return read_calibration(bundle.calibration)
-    stored = bundle.header["data"]
+    stored = bundle.header.get("data", {})
     try:
         train = bundle_dataset(bundle, data).train
     except DataError as error:
         raise DataError(f"bundle {bundle.name!r} ships no images, and its batch norms need some: {error}") from error
-    if train.sha256() != stored["sha256"]["train"]:
+    if stored and train.sha256() != stored["sha256"]["train"]:
         given = data or stored["spec"]
         raise DataError(f"{given}: is not what bundle {bundle.name!r} was trained on ({stored['summary']})")
-    return choose_calibration(train, int(stored["seed"]))
+    return choose_calibration(train, int(stored.get("seed", 0)))
 
 
 def bundle_evaluator(

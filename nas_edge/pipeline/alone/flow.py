@@ -140,7 +140,7 @@ def _evaluator(subject: Subject, dataset: Dataset, preprocess: Preprocess, recip
     from nas_edge.training.measuring.evaluate import Evaluator
 
     if subject.bundle is not None:
-        return bundle_evaluator(subject.bundle)
+        return bundle_evaluator(subject.bundle, data=subject.data)
     return Evaluator(choose_calibration(dataset.train, recipe.seed), preprocess)
 
 
@@ -148,7 +148,7 @@ def _inherited(subject: Subject, dataset: Dataset) -> Evaluation | None:
     """Answers of the same architecture with a supernet's weights; None where there is no supernet."""
     if not subject.inherits or subject.bundle is None:
         return None
-    evaluator = bundle_evaluator(subject.bundle)
+    evaluator = bundle_evaluator(subject.bundle, data=subject.data)
     net = evaluator.recalibrated(subject.bundle.supernet(), subject.arch)
     return evaluator.evaluate(net, net.resolution, dataset.search)
 

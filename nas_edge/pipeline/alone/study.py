@@ -158,7 +158,7 @@ def study_alone(
         if not (run / RESULT).exists():
             alone_flow(subject, run, epochs=epochs, recipe=recipe, seed=seed, dataset=dataset, progress=told)
         runs.append(run)
-    inherited, alone = _answers(found, population, runs, dataset, out, progress)
+    inherited, alone = _answers(found, population, runs, dataset, data, out, progress)
     report = _report(found, population, runs, inherited, alone, out, seed)
     write_text(out / TABLE, _as_csv(report))
     write_json(out / STUDY, {"format": _FORMAT, "date": time.strftime("%Y-%m-%d", time.gmtime()), **report.to_json()})
@@ -190,12 +190,18 @@ def _of(progress: Progress, number: int, population: Population) -> Progress:
 
 
 def _answers(
-    bundle: Bundle, population: Population, runs: list[Path], dataset: Dataset, out: Path, progress: Progress
+    bundle: Bundle,
+    population: Population,
+    runs: list[Path],
+    dataset: Dataset,
+    data: str | None,
+    out: Path,
+    progress: Progress,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Right answers with inherited weights and alone, bool [subnets, images, views] each."""
     from nas_edge.training.measuring.subnets import answers_of_subnets
 
-    evaluator, views, split = bundle_evaluator(bundle), bundle_views(bundle), dataset.search
+    evaluator, views, split = bundle_evaluator(bundle, data=data), bundle_views(bundle), dataset.search
     inherited = answers_of_subnets(
         bundle.supernet(), evaluator, split, population, views, out / _INHERITED, progress=progress
     )

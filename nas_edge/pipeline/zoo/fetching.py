@@ -43,7 +43,13 @@ def fetch(url: str, path: Path, sha256: str | None, progress: Progress = silent)
         raise ConfigError(f"{url}: an address begins with https://, http:// or file://")
     noted = beside(path, "sha256")
     if path.is_file():
-        return _checked(path, path, sha256 or (read_text(noted).strip() if noted.is_file() else None), url)
+        known = read_text(noted).strip() if noted.is_file() else None
+        if known and sha256 and known != sha256.lower() and _digest(path) == known:
+            raise FormatError(
+                f"{path}: is as it was fetched, but its checksum is {known}, not the one asked for; compare the two,"
+                " and delete the file to fetch it again"
+            )
+        return _checked(path, path, sha256 or known, url)
     make_directory(path.parent)
     part = beside(path, "part")
     try:
@@ -138,12 +144,16 @@ def _full(part: Path, error: OSError) -> StorageError:
     return StorageError(f"{part}: {error.strerror or error}; free some space and run the command again")
 
 
-def _checked(file: Path, path: Path, sha256: str | None, url: str) -> str:
+def _digest(file: Path) -> str:
     digest = hashlib.sha256()
     with open(file, "rb") as handle:
         while chunk := handle.read(_CHUNK):
             digest.update(chunk)
-    found = digest.hexdigest()
+    return digest.hexdigest()
+
+
+def _checked(file: Path, path: Path, sha256: str | None, url: str) -> str:
+    found = _digest(file)
     if sha256 is not None and found != sha256.lower():
         file.unlink()
         discard(path)

@@ -53,9 +53,9 @@ class ZooReport(Success):
 
     def lines(self) -> list[str]:
         """For a person."""
-        lines = [f"bundle {self.out}: {self.space}, {self.classes} classes, checkpoint {self.sha256[:16]}..."]
+        lines = [f"bundle {self.out}: {self.space}, {self.classes} classes", f"checkpoint of sha256 {self.sha256}"]
         if not self.calibrated:
-            lines.append("it has no images: give --data to recalibrate batch norms, which every subnet needs")
+            lines.append("it has no images, and the batch norms of every subnet need some: import it anew with --data")
         if self.trained:
             lines.append(f"trained for these networks alone: {' '.join(f'--fix {fixed}' for fixed in self.trained)}")
         lines.append(f"next: nas-edge train --data photos/ --space {self.space} --init {self.out}")
@@ -81,8 +81,9 @@ def import_flow(
         file: what torch or safetensors wrote.
         space: preset or YAML file.
         out: directory of the bundle; for a predictor see `import_predictor`.
-        data: images for recalibrating batch norms, None for none.
-        classes: names, by default numbers.
+        data: images for recalibrating batch norms, None for none. As many classes as the weights have outputs are
+            taken for theirs, in the order of their names.
+        classes: names; by default those of the images where they fit, else numbers.
         source: of the weights, by default the file.
         licence: of the weights.
         trained: genes of the networks that it was trained for, as `--fix` takes them; () for all.
@@ -114,6 +115,14 @@ def import_flow(
     net = Supernet(template, count)
     load_official(net, state, str(file))
     dataset = load_dataset(data, seed=seed, progress=progress) if data is not None else None
+    theirs = dataset is not None and len(dataset.classes) == count and dataset.classes == (classes or dataset.classes)
+    described: dict[str, Any] = {}
+    if dataset is not None and theirs:
+        classes = dataset.classes
+        described = {
+            "spec": data, "seed": seed, "summary": dataset.describe(), "source": dataset.source,
+            "sha256": {name: split.sha256() for name, split in dataset.splits.items()},
+        }  # fmt: skip
     make_directory(out)
     save_weights(net, out / WEIGHTS, half=False)
     write_yaml(out / SPACE, template.to_dict())
@@ -127,7 +136,7 @@ def import_flow(
         "name": out.resolve().name,
         "classes": list(classes or map(str, range(count))),
         "preprocess": preprocess.to_dict(),
-        "data": {},
+        "data": described,
         "init": init | ({"trained_for": list(trained)} if trained else {}),
         "trained": {"nas_edge": __version__},
         "figures": {},

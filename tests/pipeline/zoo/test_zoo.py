@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from nas_edge.accuracy import AccuracyPredictor
-from nas_edge.errors import ConfigError, DeviceError, FormatError, SpaceError, StorageError, UnknownNameError
+from nas_edge.errors import ConfigError, DataError, DeviceError, FormatError, SpaceError, StorageError, UnknownNameError
+from nas_edge.files import write_yaml
 from nas_edge.pipeline.bundle import load_bundle
+from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.zoo import flow, published
 from nas_edge.pipeline.zoo.fetching import _copy, fetch
 from nas_edge.pipeline.zoo.flow import import_flow, pull_flow
@@ -238,6 +242,50 @@ def test_names_of_classes_are_counted(tmp_path: Path, weights: Supernet, tiny_te
         import_flow(tmp_path / "tiny.pth", str(tmp_path / "tiny.yaml"), tmp_path / "out", classes=("a", "b"))
 
 
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three classes of noise."""
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog", "eel"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_weights_without_images_are_evaluated_on_images_that_are_given(
+    tmp_path: Path, weights: Supernet, tiny_template: Template, photos: Path
+) -> None:
+    write_yaml(tmp_path / "tiny.yaml", tiny_template.to_dict())
+    torch.save(weights.state_dict(), tmp_path / "tiny.pth")
+    import_flow(tmp_path / "tiny.pth", str(tmp_path / "tiny.yaml"), tmp_path / "bare")
+    with pytest.raises(DataError, match=r"'bare' ships no images, and its batch norms need some: .* --data photos/"):
+        evaluate_flow(str(tmp_path / "bare"), arch="smallest")
+    with pytest.raises(ConfigError, match="'bare' has no accuracy predictor: put one into it"):
+        load_bundle(tmp_path / "bare").accuracy_predictor()
+    found = evaluate_flow(str(tmp_path / "bare"), arch="smallest", data=str(photos))
+    assert 0.0 <= found.accuracy <= 1.0
+    shutil.rmtree(photos / "eel")
+    with pytest.raises(DataError, match="classes cat, dog are not the bundle's"):
+        evaluate_flow(str(tmp_path / "bare"), arch="smallest", data=str(photos))
+
+
+def test_as_many_folders_as_classes_give_them_their_names(
+    tmp_path: Path, weights: Supernet, tiny_template: Template, photos: Path
+) -> None:
+    write_yaml(tmp_path / "tiny.yaml", tiny_template.to_dict())
+    torch.save(weights.state_dict(), tmp_path / "tiny.pth")
+    import_flow(tmp_path / "tiny.pth", str(tmp_path / "tiny.yaml"), tmp_path / "named", data=str(photos))
+    bundle = load_bundle(tmp_path / "named")
+    assert bundle.classes == ("cat", "dog", "eel")
+    assert bundle.header["data"]["spec"] == str(photos)
+    assert 0.0 <= evaluate_flow(str(tmp_path / "named"), arch="smallest").accuracy <= 1.0
+    shutil.rmtree(photos / "eel")
+    import_flow(tmp_path / "tiny.pth", str(tmp_path / "tiny.yaml"), tmp_path / "other", data=str(photos))
+    assert load_bundle(tmp_path / "other").classes == ("0", "1", "2")
+
+
 def test_an_unknown_name_is_told_with_near_ones() -> None:
     with pytest.raises(UnknownNameError, match=r"did you mean ofa-mbv3-w1\.0"):
         pull_flow("ofa-mbv3-w10")
@@ -269,6 +317,15 @@ def test_a_checksum_may_be_asked_for(
     with pytest.raises(ConfigError, match="is not a checksum of 64"):
         pull_flow("tiny", tmp_path / "bundle", sha256="0x12")
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_mistyped_checksum_costs_no_file_that_is_as_it_was_fetched(server: Server, tmp_path: Path) -> None:
+    url, digest, _ = served(server, "weights")
+    fetch(url, tmp_path / "weights", None)
+    with pytest.raises(FormatError, match="is as it was fetched, but its checksum is"):
+        fetch(url, tmp_path / "weights", "0" * 64)
+    assert fetch(url, tmp_path / "weights", digest.upper()) == digest
+    assert len(server.asked) == 1
 
 
 def test_the_intermediate_checkpoints_say_which_networks_they_were_trained_for(
