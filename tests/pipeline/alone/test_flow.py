@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,9 +18,10 @@ import yaml
 
 from nas_edge.cli.main import invoke
 from nas_edge.errors import ConfigError, NasEdgeError, TrainingError
+from nas_edge.files import read_yaml, write_yaml
 from nas_edge.pipeline.alone.flow import alone_flow
 from nas_edge.pipeline.alone.subject import Subject, find_subject
-from nas_edge.pipeline.bundle import load_bundle
+from nas_edge.pipeline.bundle import CALIBRATION, HEADER, load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.exporting.flow import export_flow
 from nas_edge.pipeline.learning.finetuning import finetune_flow
@@ -104,6 +106,18 @@ def test_without_a_bundle_the_run_brings_its_own_and_may_be_moved(
     assert finetune_flow(tmp_path / "moved", epochs=1).before[0] == pytest.approx(again.accuracy)
     assert invoke(["evaluate", str(tmp_path / "moved")]) == 0
     assert "with weights of its own" in capsys.readouterr().out
+
+
+def test_images_that_have_moved_serve_whatever_needs_images(stand: Path) -> None:
+    copy = shutil.copytree(load_bundle("tiny").path, stand / "bundles/bare")
+    (copy / CALIBRATION).unlink()
+    header = read_yaml(copy / HEADER)
+    images, gone = header["data"]["spec"], {"spec": str(stand / "gone")}
+    moved = {"data": header["data"] | gone, "calibration": {"data": "gone"}, "name": "bare"}
+    write_yaml(copy / HEADER, header | moved)
+    subject = find_subject("largest", bundle=str(copy), data=images)
+    report = alone_flow(subject, stand / "run", epochs=1, recipe=RECIPE)
+    assert report.result["inherited"]["measured"] <= 1.0
 
 
 def test_it_is_another_network_for_another_seed_only(subject: Subject, tmp_path: Path) -> None:
