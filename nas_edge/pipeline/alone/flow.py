@@ -122,7 +122,8 @@ def alone_flow(
             "cost": {"wall_s": round(time.monotonic() - begun, 1), "cpu_s": round(time.process_time() - cpu_s, 1)}
         }
         _write(out, subject, dataset, preprocess, chosen, found, result, time.monotonic() - begun)
-    (work / HISTORY).replace(out / HISTORY)
+    if (work / HISTORY).exists():  # the disk may have been full whenever it was to be written
+        (work / HISTORY).replace(out / HISTORY)
     shutil.rmtree(work)
     return AloneReport(out, result)
 
