@@ -75,7 +75,8 @@ def bundle_calibration(bundle: Bundle, data: str | None = None) -> Split:
         train = bundle_dataset(bundle, data).train
     except DataError as error:
         raise DataError(f"bundle {bundle.name!r} ships no images, and its batch norms need some: {error}") from error
-    if stored and train.sha256() != stored["sha256"]["train"]:
+    known = stored.get("sha256", {}).get("train")
+    if known is not None and train.sha256() != known:
         given = data or stored["spec"]
         raise DataError(f"{given}: is not what bundle {bundle.name!r} was trained on ({stored['summary']})")
     return choose_calibration(train, int(stored.get("seed", 0)))
