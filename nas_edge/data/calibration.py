@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from nas_edge.data.dataset import Split
-from nas_edge.data.images import BytesSource, JoinedImages, ZipImages
+from nas_edge.data.images import BytesSource, ZipImages, innermost
 from nas_edge.errors import DataError, FormatError
 from nas_edge.files import write_atomic
 
@@ -63,9 +63,7 @@ def read_calibration(path: Path) -> Split:
 
 
 def _encoded(split: Split, position: int) -> tuple[str, bytes]:
-    source, index = split.source, int(split.indices[position])
-    while isinstance(source, JoinedImages):
-        source, index = source.find(index)
+    source, index = innermost(split.source, int(split.indices[position]))
     if isinstance(source, BytesSource):
         data = source.encoded(index)
         if len(data) <= _MAX_MEMBER_BYTES:

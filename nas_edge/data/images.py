@@ -93,6 +93,10 @@ class FileImages(BytesSource):
         """Path below the root."""
         return self.members[index]
 
+    def size(self, index: int) -> int:
+        """Bytes of the file. Raises OSError where there is none."""
+        return (self.root / self.members[index]).stat().st_size
+
     def read(self, index: int) -> bytes:
         """The whole file."""
         path = self.root / self.members[index]
@@ -127,6 +131,11 @@ class ZipImages(BytesSource):
     def name(self, index: int) -> str:
         """Archive and member."""
         return f"{self.archive.name}/{self.members[index]}"
+
+    def checksum(self, index: int) -> str:
+        """Size and CRC of the member, as the archive's directory has them. Raises OSError, BadZipFile, KeyError."""
+        info = self._zip.getinfo(self.members[index])
+        return f"{info.file_size} {info.CRC:08x}"
 
     def read(self, index: int) -> bytes:
         """The member, its checksum compared."""
@@ -189,6 +198,13 @@ class JoinedImages:
         """The picture, decoded. Raises DataError where it cannot be."""
         part, inner = self.find(index)
         return part.open(inner)
+
+
+def innermost(source: ImageSource, index: int) -> tuple[ImageSource, int]:
+    """The source that itself has a picture, whatever it was joined into, and the picture's number there."""
+    while isinstance(source, JoinedImages):
+        source, index = source.find(index)
+    return source, index
 
 
 def decode(data: bytes, name: str, draft_side: int = 0) -> Image.Image:

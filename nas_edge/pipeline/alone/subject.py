@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nas_edge.errors import ConfigError
 from nas_edge.pipeline.architectures import read_architecture
 from nas_edge.pipeline.bundle import WEIGHTS, Bundle, load_bundle
+from nas_edge.pipeline.learning.beginning import content_of
 from nas_edge.pipeline.running.directory import RESULT, load_run
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, SearchSpace
@@ -79,7 +80,13 @@ class Subject:
     def beginning(self, dataset: Dataset) -> dict[str, Any]:
         """What of a training its checkpoints do not show, as plain data; see `pipeline.learning.beginning`."""
         images = hashlib.sha256("".join(split.sha256() for split in dataset.splits.values()).encode()).hexdigest()
-        return {"space": self.space.name, "arch": self.space.to_json(self.arch), "images": images[:16]}
+        return {
+            "space": self.space.name,
+            "arch": self.space.to_json(self.arch),
+            "images": images[:16],
+            "content": content_of(dataset),
+            "preprocess": self.preprocess().to_dict(),
+        }
 
 
 def find_subject(

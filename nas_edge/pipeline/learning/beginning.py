@@ -1,11 +1,12 @@
 """What a training was begun with, noted beside its checkpoints: nothing else goes on from them.
 
 A checkpoint itself says which recipe it is of. That its images, resolutions, start and teacher are others cannot be
-seen from its weights, which fit all the same.
+seen from its weights, which fit all the same: nor from names, of pictures, files and bundles, that others have too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import FormatError, TrainingError
 from nas_edge.files import read_json, write_json
+from nas_edge.pipeline.bundle import WEIGHTS
+from nas_edge.pipeline.running.directory import sha256
 
 if TYPE_CHECKING:
     from nas_edge.data import Dataset
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from nas_edge.spaces import Template
 
 BEGINNING = "beginning.json"
+_LATER = ("content", "images.content", "init.content", "preprocess", "teacher_network")  # in older notes there are none
 _TOLD, _LONGEST = 3, 60
+_DIGITS = 16
 
 
 def beginning(
@@ -29,16 +34,41 @@ def beginning(
 ) -> dict[str, Any]:
     """What of a training its checkpoints do not show, as plain data."""
     splits = {name: f"{len(split)} pictures, {split.sha256()[:8]}" for name, split in dataset.splits.items()}
+    started = {"name": start.name, "source": start.source} if start else {"name": None, "source": None}
+    seen_by = start or teacher
     return {
         "space": template.to_dict(),
-        "images": {**splits, "classes": list(dataset.classes)},
-        "init": {"name": start.name, "source": start.source} if start else {"name": None, "source": None},
+        "images": {**splits, "classes": list(dataset.classes), "content": content_of(dataset)},
+        "init": {**started, "content": _of_file(start.file) if start and start.file else None},
+        "preprocess": seen_by.preprocess.to_dict() if seen_by else None,
         "teacher": teacher.bundle.name if teacher else None,
+        "teacher_network": _network(teacher) if teacher else None,
     }
+
+
+def content_of(dataset: Dataset) -> str:
+    """Which pictures these are, whatever they are called. Raises DataError."""
+    from nas_edge.data.content import content_sha256
+
+    return content_sha256(dataset)[:_DIGITS]
+
+
+def _network(teacher: BundleTeacher) -> str:
+    arch = json.dumps(teacher.bundle.space.to_json(teacher.arch), sort_keys=True)
+    return f"{_of_file(teacher.bundle.path / WEIGHTS)}, {hashlib.sha256(arch.encode()).hexdigest()[:8]}"
+
+
+def _of_file(path: Path) -> str:
+    try:
+        return sha256(path)[:_DIGITS]
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror}); fetch or train it again") from error
 
 
 def hold_to_beginning(work: Path, facts: Mapping[str, Any], begun: bool) -> None:
     """Note what a training is of; where it has begun, hold that against what was noted.
+
+    A note of an earlier nas-edge, which noted less, is held against what it says.
 
     Args:
         work: directory of its checkpoints.
@@ -56,6 +86,8 @@ def hold_to_beginning(work: Path, facts: Mapping[str, Any], begun: bool) -> None
     if not isinstance(noted, Mapping):
         raise FormatError(f"{path}: does not describe a training; delete {work} to train anew")
     then, now = dict(_flat(noted)), dict(_flat(json.loads(json.dumps(facts))))
+    unknown = tuple(fact for fact in _LATER if not any(_is_of(key, fact) for key in then))
+    now = {key: value for key, value in now.items() if not any(_is_of(key, fact) for fact in unknown)}
     different = [key for key in sorted(then.keys() | now.keys()) if then.get(key) != now.get(key)]
     if different:
         changes = [f"{key}: {_short(then.get(key))} then, {_short(now.get(key))} now" for key in different]
@@ -69,6 +101,10 @@ def _flat(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _flat(value, f"{path}{key}.")
         else:
             yield f"{path}{key}", value
+
+
+def _is_of(key: str, fact: str) -> bool:
+    return key == fact or key.startswith(f"{fact}.")
 
 
 def _short(value: object) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_edge.errors import UnknownNameError
-from nas_edge.pipeline.bundle import bundle_names, load_bundle
+from nas_edge.pipeline.bundle import WEIGHTS, bundle_names, load_bundle
 from nas_edge.pipeline.networks import bundle_preprocess
 from nas_edge.spaces import Template
 
@@ -28,6 +28,7 @@ class Start:
         source, licence: for notices and bundles.
         preprocess: that the weights were trained with.
         fill: puts them into a fresh supernet of the space that they were found for.
+        file: they are read from, None for published ones, which their name says.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Start:
     licence: str
     preprocess: Preprocess
     fill: Callable[[Supernet], object]
+    file: Path | None = None
 
 
 def find_start(init: str, template: Template) -> Start:
@@ -56,7 +58,8 @@ def find_start(init: str, template: Template) -> Start:
         return _published(init, published.source, published.licence, read_pretrained(published), template)
     file = Path(init)
     if file.is_file():
-        return _published(file.name, f"file {file}", "", read_weights(read_checkpoint(file), str(file)), template)
+        weights = read_weights(read_checkpoint(file), str(file))
+        return _published(file.name, f"file {file}", "", weights, template, file)
     try:
         bundle = load_bundle(init)
     except UnknownNameError:
@@ -68,14 +71,17 @@ def find_start(init: str, template: Template) -> Start:
     weights = Source.of(bundle.supernet())
     check_strides(template, weights)
     fill = partial(inherit, source=weights)
-    return Start(bundle.name, origin, str(began.get("licence", "")), bundle_preprocess(bundle), fill)
+    licence, preprocess = str(began.get("licence", "")), bundle_preprocess(bundle)
+    return Start(bundle.name, origin, licence, preprocess, fill, bundle.path / WEIGHTS)
 
 
-def _published(name: str, origin: str, licence: str, weights: Source, template: Template) -> Start:
+def _published(
+    name: str, origin: str, licence: str, weights: Source, template: Template, file: Path | None = None
+) -> Start:
     from nas_edge.data import Preprocess
     from nas_edge.supernet.inherit import inherit
     from nas_edge.supernet.pretrained import check_published, normalisation_of
 
     check_published(template, weights)
     mean, std = normalisation_of(weights)
-    return Start(name, origin, licence, Preprocess(mean=mean, std=std), partial(inherit, source=weights))
+    return Start(name, origin, licence, Preprocess(mean=mean, std=std), partial(inherit, source=weights), file)

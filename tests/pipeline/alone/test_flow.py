@@ -31,6 +31,7 @@ from nas_edge.pipeline.reporting.facts import read_facts
 from nas_edge.pipeline.running.directory import load_run
 from nas_edge.spaces import Template
 from nas_edge.supernet.static import StaticNet
+from tests.bundles import make_images
 
 RECIPE = {"batch_size": 12, "learning_rate": 0.004, "mixup": 0.0, "warmup_epochs": 0.5}
 
@@ -195,6 +196,10 @@ def test_a_training_of_something_else_is_not_gone_on_with(subject: Subject, tmp_
     interrupted(subject, tmp_path / "cut", 0.3, epochs=3)
     other = Subject(subject.space, subject.space.smallest(), subject.bundle)
     with pytest.raises(TrainingError, match=r"was begun with something else \(arch\.\w+: .* then, .* now"):
+        alone_flow(other, tmp_path / "cut", epochs=3, recipe=RECIPE)
+    images = make_images(tmp_path / "images", side=32)  # under the same names
+    other = Subject(subject.space, subject.arch, subject.bundle, str(images))
+    with pytest.raises(TrainingError, match=r"was begun with something else \(content: \w+ then, \w+ now\)"):
         alone_flow(other, tmp_path / "cut", epochs=3, recipe=RECIPE)
     with pytest.raises(TrainingError, match=r"another recipe \(learning_rate: 0.004 then, 0.1 now"):
         alone_flow(subject, tmp_path / "cut", epochs=3, recipe=RECIPE | {"learning_rate": 0.1})
