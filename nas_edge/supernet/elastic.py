@@ -149,13 +149,14 @@ class ElasticInverted(nn.Module):
 
 
 class FixedDepthwise(nn.Module):
-    """Depthwise part of the fixed first block (`conv`, `bn` without a further level)."""
+    """Depthwise part of the fixed first block (`conv`, `bn` without a further level) and its `se`, or None."""
 
     def __init__(self, spec: BlockSpec, eps: float, momentum: float) -> None:
         super().__init__()
         mid = spec.mid_channels
         self.conv = nn.Conv2d(mid, mid, spec.kernel, groups=mid, bias=False)
         self.bn = nn.BatchNorm2d(mid, eps=eps, momentum=momentum)
+        self.se = ElasticSqueeze(mid, spec.se_channels) if spec.se_channels else None
 
 
 class FixedInverted(nn.Module):
@@ -171,6 +172,7 @@ class FixedInverted(nn.Module):
         c = x.shape[1]
         x = padded_conv(x, self.depth_conv.conv.weight[:c], spec.stride, c, spec.padding)
         x = activate(elastic_norm(x, self.depth_conv.bn), spec.activation)
+        x = self.depth_conv.se(x, spec.se_channels) if self.depth_conv.se is not None else x
         x = F.conv2d(x, self.point_linear.conv.weight[: spec.out_channels, :c])
         assert self.point_linear.bn is not None
         return elastic_norm(x, self.point_linear.bn)

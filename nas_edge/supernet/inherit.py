@@ -20,9 +20,18 @@ from torch import Tensor, nn
 
 from nas_edge.errors import TrainingError
 from nas_edge.spaces import Template
-from nas_edge.supernet.elastic import ElasticInverted, ElasticKernel, FixedInverted, PlainConv, Residual
+from nas_edge.supernet.elastic import (
+    ElasticInverted,
+    ElasticKernel,
+    ElasticSqueeze,
+    FixedInverted,
+    PlainConv,
+    Residual,
+)
 from nas_edge.supernet.source import Block, Gate, Layer, Norm, Source
 from nas_edge.supernet.supernet import Supernet
+
+_TOLD = 6
 
 
 @dataclass(frozen=True)
@@ -32,12 +41,18 @@ class Inherited:
     Attributes:
         blocks: inverted residuals with weights of the source.
         fresh: inverted residuals that begin as identities or at random.
-        left_out: names of the source's weights that have no place in a supernet.
+        left_out: what of the source has no place: names of weights, and parts of the network in words.
     """
 
     blocks: int
     fresh: int
     left_out: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """For a person, one line: "start: 15 of 21 blocks have its weights; left out: its classifier ..."."""
+        left = ["its classifier", *(name for name in self.left_out if not name.startswith("classifier."))]
+        told = ", ".join(left[:_TOLD]) + (f" and {len(left) - _TOLD} more" if len(left) > _TOLD else "")
+        return f"start: {self.blocks} of {self.blocks + self.fresh} blocks have its weights; left out: {told}"
 
 
 @torch.no_grad()
@@ -58,7 +73,7 @@ def inherit(target: Supernet, source: Source) -> Inherited:
     stem, inputs = orders[:2]
     _fill(target.first_conv.conv.weight, source.stem.weight[stem])
     _fill_norm(target.first_conv.bn, source.stem.norm, stem, silent=True)
-    _fill_first(target, source.first, stem, inputs)
+    _fill_first(target, source.first, stem, inputs, source.ordered)
     taken, position, place = 1, 1, 2  # of the next stage's first block, in `target.blocks` and in `orders`
     for stage, blocks in zip(target.template.stages, source.stages, strict=False):
         for number in range(stage.slots):
@@ -75,7 +90,24 @@ def inherit(target: Supernet, source: Source) -> Inherited:
         position, place = position + stage.slots, place + len(blocks)
     if len(target.template.stages) == len(source.stages):
         _fill_heads(target, source, inputs)
-    return Inherited(taken, len(target.blocks) - taken, source.left_out)
+    return Inherited(taken, len(target.blocks) - taken, (*source.left_out, *_without_place(target.template, source)))
+
+
+def _without_place(template: Template, source: Source) -> list[str]:
+    """Parts of the source that the space does not have, in words."""
+    found = ["the first block's squeeze-and-excitation"] if source.first.gate and not template.first.se else []
+    for number, (stage, blocks) in enumerate(zip(template.stages, source.stages, strict=False), 1):
+        if any(block.gate is not None for block in blocks) and not stage.se:
+            found.append(f"stage {number}'s squeeze-and-excitation")
+        if len(blocks) > stage.slots:
+            found.append(f"the last {len(blocks) - stage.slots} of {len(blocks)} blocks of stage {number}")
+    ours, theirs = len(template.stages), len(source.stages)
+    found += [f"stage {number}" for number in range(ours + 1, theirs + 1)]
+    if ours != theirs:
+        found.append("what follows its stages")
+    elif len(source.heads) > 1 and not template.tail.mix_channels:
+        found.append("the layer after its pooling")
+    return found
 
 
 def _orders(target: Supernet, source: Source) -> list[Tensor]:
@@ -126,11 +158,12 @@ def _fill_norm(target: nn.BatchNorm2d | None, found: Norm | None, order: Tensor,
         target.weight[len(order) :] = 0
 
 
-def _fill_first(target: Supernet, found: Block, inputs: Tensor, outputs: Tensor) -> None:
+def _fill_first(target: Supernet, found: Block, inputs: Tensor, outputs: Tensor, ordered: bool) -> None:
     branch = _branch(target, 0)
     assert isinstance(branch, FixedInverted)
     _fill(branch.depth_conv.conv.weight, found.depthwise.weight[inputs])
     _fill_norm(branch.depth_conv.bn, found.depthwise.norm, inputs)
+    _fill_gate(branch.depth_conv.se, found.gate, inputs, ordered)
     _fill(branch.point_linear.conv.weight, found.project.weight[outputs][:, inputs])
     _fill_norm(branch.point_linear.bn, found.project.norm, outputs, silent=True)
 
@@ -142,8 +175,7 @@ def _fill_block(target: ElasticInverted, found: Block, inputs: Tensor, outputs: 
         _fill_norm(target.inverted_bottleneck.bn.bn, found.expand.norm, middle)
     _fill_kernels(target.depth_conv.conv, found, middle)
     _fill_norm(target.depth_conv.bn.bn, found.depthwise.norm, middle)
-    if target.depth_conv.se is not None and found.gate is not None:
-        _fill_gate(dict(target.depth_conv.se.fc.named_parameters()), found.gate, middle, ordered)
+    _fill_gate(target.depth_conv.se, found.gate, middle, ordered)
     project = target.point_linear.conv.conv.weight
     _fill(project, found.project.weight[outputs][:, middle])
     project[:, len(middle) :] = 0
@@ -161,7 +193,10 @@ def _fill_kernels(target: ElasticKernel, found: Block, middle: Tensor) -> None:
             parameter.copy_(found.matrices[name])
 
 
-def _fill_gate(target: dict[str, nn.Parameter], found: Gate, middle: Tensor, ordered: bool) -> None:
+def _fill_gate(squeeze: ElasticSqueeze | None, found: Gate | None, middle: Tensor, ordered: bool) -> None:
+    if squeeze is None or found is None:
+        return
+    target = dict(squeeze.fc.named_parameters())
     squeezed = _by_use(found.expand.abs().sum(dim=(0, 2, 3)), ordered)
     _fill(target["reduce.weight"], found.reduce[squeezed][:, middle])
     _fill(target["reduce.bias"], found.reduce_bias[squeezed])

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from nas_edge.supernet.elastic import ElasticInverted, FixedInverted, PlainConv, Residual
+from nas_edge.supernet.elastic import ElasticSqueeze, FixedInverted, PlainConv, Residual
 from nas_edge.supernet.supernet import Supernet
 
 
@@ -104,7 +104,11 @@ class Source:
 
     @classmethod
     def of(cls, net: Supernet) -> Source:
-        """A supernet's largest network."""
+        """A supernet's largest network.
+
+        Its middle channels are taken to be in order of importance: of a supernet whose smaller ratios have not been
+        trained they are not; see `sorting.sort_channels`.
+        """
         template = net.template
         _, *specs = (spec for _, spec in net.plan(net.space.largest()))
         blocks = [_block(module, spec.residual) for module, spec in zip(net.blocks, specs, strict=False)]
@@ -156,20 +160,20 @@ def _block(module: nn.Module, residual: bool) -> Block:
     branch = module.conv
     if isinstance(branch, FixedInverted):
         depthwise = Layer(branch.depth_conv.conv.weight.detach(), Norm.of(branch.depth_conv.bn))
-        return Block(None, depthwise, _layer(branch.point_linear), residual=residual)
+        return Block(None, depthwise, _layer(branch.point_linear), _gate(branch.depth_conv.se), residual)
     expand, project, kernels = branch.inverted_bottleneck, branch.point_linear, branch.depth_conv.conv
     return Block(
         Layer(expand.conv.conv.weight.detach(), Norm.of(expand.bn.bn)) if expand is not None else None,
         Layer(kernels.conv.weight.detach(), Norm.of(branch.depth_conv.bn.bn)),
         Layer(project.conv.conv.weight.detach(), Norm.of(project.bn.bn)),
-        _gate(branch),
+        _gate(branch.depth_conv.se),
         residual,
         {name: value.detach() for name, value in kernels.named_parameters() if name.endswith("_matrix")},
     )
 
 
-def _gate(branch: ElasticInverted) -> Gate | None:
-    if branch.depth_conv.se is None:
+def _gate(squeeze: ElasticSqueeze | None) -> Gate | None:
+    if squeeze is None:
         return None
-    weights = {name: value.detach() for name, value in branch.depth_conv.se.fc.named_parameters()}
+    weights = {name: value.detach() for name, value in squeeze.fc.named_parameters()}
     return Gate(weights["reduce.weight"], weights["reduce.bias"], weights["expand.weight"], weights["expand.bias"])

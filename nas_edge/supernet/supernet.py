@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from nas_edge.errors import SpaceError
 from nas_edge.spaces import BlockSpec, Kind, Population, SearchSpace, Template
-from nas_edge.supernet.elastic import ElasticInverted, FixedInverted, PlainConv, Residual
-from nas_edge.supernet.layers import ConvNorm
+from nas_edge.supernet.elastic import ElasticInverted, ElasticSqueeze, FixedInverted, PlainConv, Residual
+from nas_edge.supernet.layers import ConvNorm, SqueezeExcite
 from nas_edge.supernet.static import StaticBlock, StaticNet
 
 
@@ -126,6 +126,7 @@ def _copy_block(branch: ElasticInverted | FixedInverted, spec: BlockSpec, target
     if isinstance(branch, FixedInverted):
         target.depthwise.conv.weight.copy_(branch.depth_conv.conv.weight[:mid])
         _copy_norm(branch.depth_conv.bn, target.depthwise.bn)
+        _copy_gate(branch.depth_conv.se, spec, target.se)
         target.project.conv.weight.copy_(branch.point_linear.conv.weight[:out, :mid])
         _copy_norm(branch.point_linear.bn, target.project.bn)
         return
@@ -136,14 +137,19 @@ def _copy_block(branch: ElasticInverted | FixedInverted, spec: BlockSpec, target
         _copy_norm(branch.inverted_bottleneck.bn.bn, target.expand.bn)
     target.depthwise.conv.weight.copy_(branch.depth_conv.conv.weight(mid, spec.kernel))
     _copy_norm(branch.depth_conv.bn.bn, target.depthwise.bn)
-    if target.se is not None and branch.depth_conv.se is not None:
-        fc, r = branch.depth_conv.se.fc, spec.se_channels
-        target.se.reduce.weight.copy_(fc["reduce"].weight[:r, :mid])  # type: ignore[index]
-        target.se.reduce.bias.copy_(fc["reduce"].bias[:r])  # type: ignore[index, union-attr]
-        target.se.expand.weight.copy_(fc["expand"].weight[:mid, :r])  # type: ignore[index]
-        target.se.expand.bias.copy_(fc["expand"].bias[:mid])  # type: ignore[index, union-attr]
+    _copy_gate(branch.depth_conv.se, spec, target.se)
     target.project.conv.weight.copy_(branch.point_linear.conv.conv.weight[:out, :mid])
     _copy_norm(branch.point_linear.bn.bn, target.project.bn)
+
+
+def _copy_gate(source: ElasticSqueeze | None, spec: BlockSpec, target: SqueezeExcite | None) -> None:
+    if source is None or target is None:
+        return
+    fc, mid, r = source.fc, spec.mid_channels, spec.se_channels
+    target.reduce.weight.copy_(fc["reduce"].weight[:r, :mid])  # type: ignore[index]
+    target.reduce.bias.copy_(fc["reduce"].bias[:r])  # type: ignore[index, union-attr]
+    target.expand.weight.copy_(fc["expand"].weight[:mid, :r])  # type: ignore[index]
+    target.expand.bias.copy_(fc["expand"].bias[:mid])  # type: ignore[index, union-attr]
 
 
 def initialise(net: nn.Module) -> None:

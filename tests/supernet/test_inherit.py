@@ -54,6 +54,33 @@ def test_the_same_space_computes_the_same() -> None:
     assert torch.allclose(logits(target, source.classifier.linear), logits(source, source.classifier.linear), atol=1e-5)
 
 
+def test_the_first_blocks_gate_is_taken_as_well() -> None:
+    template = replace(LARGE, first=Stage(8, 1, se=True))
+    source, target = trained(template), trained(template, seed=5)
+    inherit(target, Source.of(source))
+    gate = target.blocks[0].conv.depth_conv.se.fc["expand"].weight
+    assert torch.equal(gate, source.blocks[0].conv.depth_conv.se.fc["expand"].weight)
+    assert torch.allclose(logits(target, source.classifier.linear), logits(source, source.classifier.linear), atol=1e-5)
+
+
+def test_what_has_no_place_is_told_in_words() -> None:
+    stages = (replace(LARGE.stages[0], depths=(1,)), replace(LARGE.stages[1], se=False))
+    source = Source.of(trained(replace(LARGE, tail=Tail(32, 48), first=Stage(8, 1, se=True))))
+    found = inherit(Supernet(replace(LARGE, stages=stages), 3), source)
+    assert found.left_out == (
+        "the first block's squeeze-and-excitation",
+        "the last 1 of 2 blocks of stage 1",
+        "stage 2's squeeze-and-excitation",
+        "the layer after its pooling",
+    )
+    assert (
+        found.describe()
+        == f"start: 4 of 4 blocks have its weights; left out: its classifier, {', '.join(found.left_out)}"
+    )
+    found = inherit(Supernet(replace(LARGE, stages=LARGE.stages[:1]), 3), Source.of(trained(LARGE)))
+    assert found.left_out == ("stage 2", "what follows its stages")
+
+
 def test_larger_kernels_and_further_blocks_change_nothing_at_first() -> None:
     stages = tuple(replace(stage, kernels=(3, 5, 7), depths=(1, 2, 3)) for stage in LARGE.stages)
     source, target = trained(LARGE), Supernet(replace(LARGE, stages=stages), 3)
