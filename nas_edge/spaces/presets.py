@@ -2,8 +2,9 @@
 
 Once-for-All's three (Cai et al., ICLR 2020) are as published. `lite0` is EfficientNet-Lite0 (Tan and Le, 2019;
 Google's mobile variant: ReLU6, no squeeze-and-excitation, SAME padding) made elastic around its own widths and
-depths. `mbv3-32` is for 32-pixel images, `mcu` for 64 to 256 KB of SRAM,
-`mcu-tiny` for 28-pixel images in 8 to 64 KB: no squeeze-and-excitation, ReLU6, channels in eights, as int8 C likes it.
+depths; `mbv3-small` is MobileNetV3-Small (Howard et al., ICCV 2019) made elastic likewise. `mbv3-32` is for 32-pixel
+images, `mcu` for 64 to 256 KB of SRAM, `mcu-tiny` for 28-pixel images in 8 to 64 KB: no squeeze-and-excitation, ReLU6,
+channels in eights, as int8 C likes it.
 """
 
 from __future__ import annotations
@@ -74,6 +75,19 @@ def _lite0() -> Template:
     )
 
 
+def _mbv3_small() -> Template:
+    relu, swish = Activation.RELU, Activation.H_SWISH
+    details = [(24, 2, 2, False, relu), (40, 2, 3, True, swish), (48, 1, 2, True, swish), (96, 2, 3, True, swish)]
+    return Template(
+        name="mbv3-small",
+        stem=Stem(16, activation=swish),
+        first=Stage(16, 2, activation=relu, se=True),
+        stages=tuple(Stage(c, s, tuple(range(1, d + 1)), (3, 5), _E346, act, se) for c, s, d, se, act in details),
+        tail=Tail(576, 1024, swish),
+        resolutions=(64, 80, 96, 112, 128, 144, 160, 192, 224),
+    )
+
+
 def _mbv3_32() -> Template:
     relu, swish = Activation.RELU, Activation.H_SWISH
     details = [
@@ -138,6 +152,7 @@ _PRESETS: dict[str, Template] = {
         _ofa_mbv3("ofa-mbv3-w1.2", (24, 24, 32, 48, 96, 136, 192, 1152, 1536)),
         _ofa_proxyless(),
         _lite0(),
+        _mbv3_small(),
         _mbv3_32(),
         _mcu(),
         _mcu_tiny(),

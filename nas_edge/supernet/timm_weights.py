@@ -1,20 +1,23 @@
-"""Weights in timm's naming as a `Source`: MobileNetV3 and EfficientNet-Lite of any width and depth.
+"""Weights in timm's naming as a `Source`: MobileNetV3, MobileNetV2 and EfficientNet-Lite of any width and depth.
 
 | timm | here |
 | --- | --- |
 | `conv_stem`, `bn1` | stem |
 | `blocks.0.0.{conv_dw,bn1,conv_pw,bn2}` | the first block, which does not expand |
+| `blocks.0.0.se.{conv_reduce,conv_expand}` (MobileNetV3-Small) | its squeeze-and-excitation |
 | `blocks.<s>.<b>.{conv_pw,bn1,conv_dw,bn2,conv_pwl,bn3}` | block b of stage s, s from 1 |
 | `blocks.<s>.<b>.se.{conv_reduce,conv_expand}` | its squeeze-and-excitation: after the depthwise activation, as ours |
 | `blocks.6.0.{conv,bn1}` (MobileNetV3-Small: `blocks.5.0`) | head before the pooling |
 | `conv_head` (MobileNetV3) | head after the pooling, the feature mix; its bias has no place here: left out |
-| `conv_head`, `bn2` (EfficientNet-Lite) | head before the pooling |
+| `conv_head`, `bn2` (EfficientNet-Lite, MobileNetV2) | head before the pooling |
 | `classifier` | left out: a new one begins |
 
 A state dict tells neither strides (they follow from which of the families it is) nor activations, padding and epsilon
-of norms. Weights compute what they did where the space has those as well: `mobilenetv3_*` with `ofa-mbv3-*` (h-swish,
-symmetric padding, 1e-5), `tf_efficientnet_lite*` with `lite0` (ReLU6, TensorFlow's padding, 1e-3).
-`tf_mobilenetv3_*` and `efficientnet_lite*` are padded the other way: a good start, but not the same function.
+of norms. Weights compute what they did where the space has those as well: `mobilenetv3_large_*` with `ofa-mbv3-*` and
+`mobilenetv3_small_*` with `mbv3-small` (h-swish, symmetric padding, 1e-5), `tf_efficientnet_lite*` with `lite0` (ReLU6,
+TensorFlow's padding, 1e-3). A good start, but not the same function, are `tf_mobilenetv3_*`, `efficientnet_lite*` and
+`mobilenetv2_*` (padded the other way), `mobilenetv3_rw` (other gates) and MobileNetV3's `minimal` variants (ReLU and no
+gates: `mbv3-small` and `ofa-mbv3-*` refuse them, other spaces may have them).
 Kernels, depths, ratios and widths need not be the space's: see `supernet.inherit`.
 """
 
@@ -30,7 +33,8 @@ from nas_edge.supernet.source import Block, Gate, Layer, Norm, Source
 
 _LITE_STRIDES = (2, 1, 2, 2, 2, 1, 2, 1)
 _MOBILENETV3_STRIDES = {5: (2, 1, 2, 2, 2, 1, 2), 4: (2, 2, 2, 2, 1, 2)}  # by stages: Large, Small
-_WHAT = "a MobileNetV3 or EfficientNet-Lite in timm's naming"
+_LITE_KERNELS = (3, 5, 3, 5, 5, 3)
+_WHAT = "a MobileNetV3, MobileNetV2 or EfficientNet-Lite in timm's naming"
 
 
 def read_timm(state: Mapping[str, Tensor], where: str) -> Source:
@@ -53,12 +57,12 @@ def read_timm(state: Mapping[str, Tensor], where: str) -> Source:
     stem = reader.layer("conv_stem", "bn1", 3, kernel=3)
     if numbers[0] != 1:
         raise FormatError(f"{where}: has 'blocks.0.1', a second block before the stages; {_WHAT} is expected")
-    first = reader.first(stem.channels, strides[1])
+    first = reader.first(stem.channels, strides[1], gated=mobile)
     channels, blocks = first.project.channels, []
     for stage in range(1, stages + 1):
         found = []
         for number in range(numbers[stage]):
-            block = reader.block(f"blocks.{stage}.{number}", channels, 1 if number else strides[stage + 1])
+            block = reader.block(f"blocks.{stage}.{number}", channels, 1 if number else strides[stage + 1], mobile)
             found.append(block)
             channels = block.project.channels
         blocks.append(tuple(found))
@@ -66,12 +70,23 @@ def read_timm(state: Mapping[str, Tensor], where: str) -> Source:
         last = f"blocks.{stages + 1}.0"
         expand = reader.layer(f"{last}.conv", f"{last}.bn1", channels, kernel=1)
         heads: tuple[Layer, ...] = (expand, Layer(reader.take("conv_head.weight", (None, expand.channels, 1, 1)), None))
-        reader.leave("conv_head.bias", "blocks.0.0.se.")
+        reader.leave("conv_head.bias")
     else:
         heads = (reader.layer("conv_head", "bn2", channels, kernel=1),)
     reader.leave("classifier.")
     reader.finish()
     return Source(where, strides, stem, first, tuple(blocks), heads, ordered=False, left_out=tuple(reader.left_out))
+
+
+def family_of(source: Source) -> str:
+    """Which family a network read by `read_timm` is of: EfficientNet-Lite and MobileNetV2 differ in kernels alone."""
+    if len(source.heads) > 1:
+        return f"MobileNetV3-{'Large' if len(source.stages) == max(_MOBILENETV3_STRIDES) else 'Small'}"
+    kernels = [{block.depthwise.weight.shape[-1] for block in blocks} for blocks in source.stages]
+    if all(sizes == {3} for sizes in kernels):
+        return "MobileNetV2"
+    alike = all(sizes == {size} for sizes, size in zip(kernels, _LITE_KERNELS, strict=True))
+    return "EfficientNet-Lite" if alike else "a relative of MobileNetV2"  # MNASNet-B1, Single-Path NAS
 
 
 class _Reader:
@@ -119,24 +134,27 @@ class _Reader:
         ]
         return Layer(weight, Norm(*values))
 
-    def first(self, inputs: int, stride: int) -> Block:
+    def first(self, inputs: int, stride: int, gated: bool) -> Block:
         """The block that does not expand."""
         name = "blocks.0.0"
         depthwise = self.layer(f"{name}.conv_dw", f"{name}.bn1", 1, outputs=inputs)
         project = self.layer(f"{name}.conv_pw", f"{name}.bn2", inputs, kernel=1)
-        return Block(None, depthwise, project, residual=stride == 1 and inputs == project.channels)
+        gate = self.gate(f"{name}.se", inputs) if gated else None
+        return Block(None, depthwise, project, gate, stride == 1 and inputs == project.channels)
 
-    def block(self, name: str, inputs: int, stride: int) -> Block:
-        """An inverted residual that expands."""
+    def block(self, name: str, inputs: int, stride: int, gated: bool) -> Block:
+        """An inverted residual that expands; `gated` where squeeze-and-excitation is of the kind that ours is."""
         expand = self.layer(f"{name}.conv_pw", f"{name}.bn1", inputs, kernel=1)
         middle = expand.channels
         depthwise = self.layer(f"{name}.conv_dw", f"{name}.bn2", 1, outputs=middle)
         project = self.layer(f"{name}.conv_pwl", f"{name}.bn3", middle, kernel=1)
-        gate = self.gate(f"{name}.se", middle) if f"{name}.se.conv_reduce.weight" in self.state else None
+        gate = self.gate(f"{name}.se", middle) if gated else None
         return Block(expand, depthwise, project, gate, stride == 1 and inputs == project.channels)
 
-    def gate(self, name: str, middle: int) -> Gate:
-        """Squeeze-and-excitation."""
+    def gate(self, name: str, middle: int) -> Gate | None:
+        """Squeeze-and-excitation, None where there is none."""
+        if f"{name}.conv_reduce.weight" not in self.state:
+            return None
         reduce = self.take(f"{name}.conv_reduce.weight", (None, middle, 1, 1))
         squeezed = len(reduce)
         return Gate(

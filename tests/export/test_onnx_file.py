@@ -38,7 +38,7 @@ def test_every_architecture_computes_in_onnx_what_it_computes_in_torch(tiny_temp
         assert report.max_abs_logit > 0.05
 
 
-@pytest.mark.parametrize("name", ["ofa-mbv3-w1.0", "ofa-proxyless-w1.3", "mbv3-32", "mcu", "lite0"])
+@pytest.mark.parametrize("name", ["ofa-mbv3-w1.0", "ofa-proxyless-w1.3", "mbv3-small", "mbv3-32", "mcu", "lite0"])
 def test_every_preset_exports(name):
     template = preset(name)
     smallest = template.with_resolutions((template.resolutions[0],))

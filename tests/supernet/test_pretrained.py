@@ -15,10 +15,9 @@ from nas_edge.supernet.inherit import inherit
 from nas_edge.supernet.official import read_checkpoint
 from nas_edge.supernet.pretrained import (
     EFFICIENTNET_LITE0,
-    IMAGENET_MEAN,
     check_published,
-    normalisation_of,
     pretrained,
+    read_file,
     read_pretrained,
     read_weights,
     timm_key,
@@ -116,11 +115,26 @@ def test_a_file_starts_as_the_package_does(state, tmp_path, form: str) -> None:
             assert one.residual == other.residual
 
 
-def test_each_family_has_the_normalisation_that_it_was_trained_with(state) -> None:
+def test_a_file_says_what_it_is_and_how_its_images_are_normalised(state, tmp_path) -> None:
     recorded = json.loads(RECORD.read_text(encoding="utf-8"))
-    mobile = read_weights(weights(recorded["mobilenetv3_large_100"]["shapes"]), "m")
-    assert normalisation_of(mobile)[0] == IMAGENET_MEAN
-    assert normalisation_of(read_weights(state, "l")) == ((127.5,) * 3, (127.5,) * 3)
+    names = {"mobilenetv3_large_100": "mobilenetv3_large_100.miil_in21k", "mobilenetv2_100": "own", "lite": "own"}
+    for name, called in names.items():
+        torch.save(state if name == "lite" else weights(recorded[name]["shapes"]), tmp_path / f"{called}.pth")
+        _, family, found = read_file(tmp_path / f"{called}.pth")
+        expected = {
+            "mobilenetv3_large_100": ("MobileNetV3-Large", 0.0),
+            "mobilenetv2_100": ("MobileNetV2", 123.675),
+            "lite": ("EfficientNet-Lite", 127.5),
+        }[name]
+        assert (family, found.mean[0]) == expected
+    assert read_file(tmp_path / "own.pth", "imagenet")[2].mean[0] == 123.675
+
+
+def test_googles_own_names_say_more_than_what_the_file_is_called(state, tmp_path) -> None:
+    torch.save(state, tmp_path / "efficientnet_lite0.pth")
+    torch.save({timm_key(key): tensor for key, tensor in state.items()}, tmp_path / "efficientnet_lite0.ra_in1k.pth")
+    assert read_file(tmp_path / "efficientnet_lite0.pth")[2].mean[0] == 127.5
+    assert read_file(tmp_path / "efficientnet_lite0.ra_in1k.pth")[2].mean[0] == 123.675
 
 
 @pytest.mark.parametrize(

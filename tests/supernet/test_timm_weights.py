@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from nas_edge.errors import FormatError, TrainingError
-from nas_edge.spaces import Activation, Stage, Stem, Tail, Template, preset
+from nas_edge.spaces import Activation, Padding, Stage, Stem, Tail, Template, preset
 from nas_edge.supernet.inherit import Inherited, inherit
 from nas_edge.supernet.pretrained import check_published
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.supernet.timm_weights import read_timm
+from nas_edge.supernet.timm_weights import family_of, read_timm
 from tests.supernet.timm_record import LOGITS, MODELS, RECORD, computed, images, weights
 
 CLASSIFIER = ["classifier.weight", "classifier.bias"]
@@ -98,19 +98,87 @@ def test_of_a_wider_and_deeper_lite_the_best_channels_are_taken(recorded) -> Non
     assert torch.equal(kept, theirs[use.argsort(descending=True)[:320]])
 
 
-def test_of_a_small_mobilenetv3_the_gate_of_the_first_block_is_left_out(recorded) -> None:
-    relu, swish = Activation.RELU, Activation.H_SWISH
-    details = [(24, 2, 2, False, relu), (40, 2, 3, True, swish), (48, 1, 2, True, swish), (96, 2, 3, True, swish)]
-    stages = tuple(Stage(c, s, (d,), (3, 5), (3, 4, 6), act, se) for c, s, d, se, act in details)
-    template = Template(
-        "small", Stem(16, activation=swish), Stage(16, 2, activation=relu), stages, Tail(576, 1024, swish), (96,)
-    )
-    _, found = started(template, state_of(recorded, "mobilenetv3_small_100"))
+def test_mobilenetv3_small_is_the_largest_network_of_its_space(recorded) -> None:
+    net, found = started(preset("mbv3-small"), state_of(recorded, "mobilenetv3_small_100"))
+    assert error(net, recorded, "mobilenetv3_small_100") < 1e-4
     assert (found.blocks, found.fresh) == (11, 0)
-    assert [name for name in found.left_out if not name.startswith("classifier")] == [
-        "blocks.0.0.se.conv_reduce.weight", "blocks.0.0.se.conv_reduce.bias",
-        "blocks.0.0.se.conv_expand.weight", "blocks.0.0.se.conv_expand.bias", "conv_head.bias",
-    ]  # fmt: skip
+    assert found.left_out == ("conv_head.bias", *CLASSIFIER)
+    assert found.describe() == "start: 11 of 11 blocks have its weights; left out: its classifier, conv_head.bias"
+    with torch.no_grad():
+        alone = net.extract(net.space.largest())(images())[:, :LOGITS]
+    assert torch.allclose(alone, torch.tensor(recorded["mobilenetv3_small_100"]["logits"]), atol=1e-3)
+
+
+def test_every_network_that_is_no_smaller_than_mobilenetv3_small_computes_the_same(recorded) -> None:
+    net, _ = started(preset("mbv3-small"), state_of(recorded, "mobilenetv3_small_100"))
+    # Its own ratios are 4.5 and 3.67, 4 and 6, 3, and 6; its own kernels 3 and 5.
+    arch = {"r": 224, "d": [2, 3, 2, 3], "ks": [3, 3] + [5] * 8, "e": [6, 4, 4, 6, 6, 3, 3, 6, 6, 6]}
+    assert error(net, recorded, "mobilenetv3_small_100", net.space.from_json(arch)) < 1e-4
+    narrower = net.space.from_json(arch | {"e": [6, 4, 4, 6, 6, 3, 3, 6, 6, 4]})
+    assert error(net, recorded, "mobilenetv3_small_100", narrower) > 1e-3
+
+
+def test_a_narrower_mobilenetv3_small_is_kept_whole(recorded) -> None:
+    net, found = started(preset("mbv3-small"), state_of(recorded, "mobilenetv3_small_075"))
+    assert error(net, recorded, "mobilenetv3_small_075") < 1e-4
+    assert found.fresh == 0
+
+
+def test_a_gate_that_the_space_does_not_have_is_refused_and_told_where_it_is_taken_all_the_same(recorded) -> None:
+    small = preset("mbv3-small")
+    template = replace(small, name="ungated", first=replace(small.first, se=False))
+    state = state_of(recorded, "mobilenetv3_small_100")
+    with pytest.raises(TrainingError, match=r"^space 'ungated' cannot .*: the first block has a squeeze-and-excit"):
+        check_published(template, read_timm(state, "small"))
+    _, found = started(template, state)
+    assert "the first block's squeeze-and-excitation" in found.left_out
+
+
+def test_a_minimal_mobilenetv3_is_refused_by_its_name_and_has_a_space_made_for_it(recorded) -> None:
+    state = state_of(recorded, "tf_mobilenetv3_small_minimal_100")
+    with pytest.raises(TrainingError, match=r"no squeeze-and-excitation there.*; it is a 'minimal' MobileNetV3 \(ReLU"):
+        check_published(preset("mbv3-small"), read_timm(state, "minimal"))
+    small = preset("mbv3-small")
+    first, *stages = (replace(s, se=False, activation=Activation.RELU) for s in (small.first, *small.stages))
+    plain = replace(
+        small, name="minimal", stem=replace(small.stem, activation=Activation.RELU), first=first, stages=tuple(stages),
+        tail=replace(small.tail, activation=Activation.RELU), padding=Padding.SAME, bn_eps=1e-3,
+    )  # fmt: skip
+    check_published(plain, read_timm(state, "minimal"))
+    net, _ = started(plain, state)
+    assert error(net, recorded, "tf_mobilenetv3_small_minimal_100") < 1e-4
+
+
+def test_mobilenetv2_has_the_names_of_a_lite_and_is_told_from_it(recorded) -> None:
+    state = state_of(recorded, "mobilenetv2_100")
+    sizes = [(24, 2, 2), (32, 2, 3), (64, 2, 4), (96, 1, 3), (160, 2, 3), (320, 1, 1)]
+    stages = tuple(Stage(c, s, (d,), (3, 5), (3, 6)) for c, s, d in sizes)
+    net, found = started(Template("mbv2", Stem(32), Stage(16, 1), stages, Tail(1280), (96,)), state)
+    assert error(net, recorded, "mobilenetv2_100") < 1e-4
+    assert (found.fresh, list(found.left_out)) == (0, CLASSIFIER)
+    check_published(preset("lite0"), read_timm(state, "v2"))
+    _, found = started(preset("lite0"), state)
+    assert "the last 1 of 4 blocks of stage 3" in found.left_out
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("mobilenetv3_large_100", "MobileNetV3-Large"),
+        ("mobilenetv3_small_100", "MobileNetV3-Small"),
+        ("tf_mobilenetv3_small_minimal_100", "MobileNetV3-Small"),
+        ("tf_efficientnet_lite2", "EfficientNet-Lite"),
+        ("mobilenetv2_100", "MobileNetV2"),
+    ],
+)
+def test_each_network_is_called_by_its_family(recorded, name: str, family: str) -> None:
+    assert family_of(read_timm(state_of(recorded, name), name)) == family
+
+
+def test_a_network_of_other_kernels_is_called_neither(recorded) -> None:
+    state = state_of(recorded, "mobilenetv2_100")
+    state["blocks.2.0.conv_dw.weight"] = torch.zeros(144, 1, 5, 5)
+    assert family_of(read_timm(state, "other")) == "a relative of MobileNetV2"
 
 
 def test_silent_channels_and_identities_learn(recorded) -> None:
@@ -137,6 +205,10 @@ def test_spaces_with_other_gates_or_strides_are_refused(recorded) -> None:
     plain = replace(small, stages=tuple(tuple(replace(b, gate=None) for b in stage) for stage in small.stages))
     with pytest.raises(TrainingError, match=r"space 'lite0' cannot start from 'small': strides \[2, 1, .*\[2, 2, 2"):
         check_published(preset("lite0"), plain)
+    first, *rest = mobile.stages[1]
+    mixed = (mobile.stages[0], (replace(first, gate=None), *rest), *mobile.stages[2:])
+    with pytest.raises(TrainingError, match=r"stage 2 has in some blocks a squeeze-and-excitation there, and one in"):
+        check_published(preset("ofa-mbv3-w1.0"), replace(mobile, stages=mixed))
 
 
 @pytest.mark.parametrize(
@@ -149,7 +221,7 @@ def test_spaces_with_other_gates_or_strides_are_refused(recorded) -> None:
         ({"blocks.1.1.bn1.bias": (3, 24)}, r"'blocks\.1\.1\.bn1\.bias' has shape \(3, 24\), expected \(72\)"),
         ({"blocks.0.1.conv_dw.weight": (16, 1, 3, 3)}, r"'blocks\.0\.1', a second block before the stages"),
         ({"blocks.7.0.conv_dw.weight": (16, 1, 3, 3)}, r"has 7 stages after its first block"),
-        ({"norm_head.weight": (1280,)}, r"has 'norm_head\.weight', which is not of a MobileNetV3 or EfficientNet-Lite"),
+        ({"norm_head.weight": (1280,)}, r"has 'norm_head\.weight', which is not of a MobileNetV3, MobileNetV2 or Ef"),
         ({"conv_stem.weight": None}, r"lacks 'conv_stem\.weight' or blocks"),
     ],
 )  # fmt: skip

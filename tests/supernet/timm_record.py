@@ -3,7 +3,8 @@
     pip install timm && python -m tests.supernet.timm_record
 
 Of each network: names and shapes of its state dict, and the first logits of two images. The bias of MobileNetV3's last
-head is zero, for it is the one thing that has no place in a supernet.
+head is zero, for it is the one thing that has no place in a supernet. Of all published weights of these families: how
+images are normalised for them, in units of 0..1, and the file that they were released as.
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ import torch
 from torch import Tensor
 
 RECORD = Path(__file__).parent / "timm.json"
-MODELS = ("mobilenetv3_large_100", "mobilenetv3_small_100", "tf_efficientnet_lite0", "tf_efficientnet_lite2")
+MODELS = (
+    "mobilenetv3_large_100",
+    "mobilenetv3_small_100",
+    "tf_efficientnet_lite0",
+    "tf_efficientnet_lite2",
+    "mobilenetv2_100",
+    "mobilenetv3_small_075",
+    "tf_mobilenetv3_small_minimal_100",
+)
+FAMILIES = ("mobilenetv3", "tf_mobilenetv3", "efficientnet_lite", "tf_efficientnet_lite", "mobilenetv2", "mnasnet")
 LOGITS = 16
 
 
@@ -55,11 +65,24 @@ def computed(model: Any) -> dict[str, Any]:
     return {"shapes": shapes, "logits": [[round(float(value), 6) for value in row] for row in logits]}
 
 
+def configurations() -> dict[str, dict[str, Any]]:
+    """Mean, deviation and file of timm's published weights, by name and tag."""
+    from timm.models import efficientnet, mobilenetv3
+
+    found = {}
+    for name, default in {**mobilenetv3.default_cfgs, **efficientnet.default_cfgs}.items():
+        for tag, each in default.cfgs.items():
+            if name.startswith(FAMILIES) and tag != "untrained":
+                file = (each.url or "").rpartition("/")[2]
+                found[f"{name}.{tag}"] = {"mean": list(each.mean), "std": list(each.std), "file": file}
+    return found
+
+
 def main() -> None:
     """Write the record."""
     import timm
 
-    found = {name: computed(timm.create_model(name)) for name in MODELS}
+    found = {name: computed(timm.create_model(name)) for name in MODELS} | {"configurations": configurations()}
     lines = [f"{json.dumps(name)}: {json.dumps(content)}" for name, content in found.items()]
     header = f'{{"format": 1,\n"timm": "{timm.__version__}",\n'
     RECORD.write_text(header + ",\n".join(lines) + "\n}\n", encoding="utf-8")
