@@ -64,7 +64,17 @@ def train(
     ] = None,
     init: Annotated[
         str | None,
-        typer.Option(help="Start: efficientnet-lite0, a file of a timm MobileNetV3 or EfficientNet-Lite, or a bundle."),
+        typer.Option(
+            help="Start: efficientnet-lite0, a file of a timm MobileNetV3 (ofa-mbv3-w1.0, mbv3-small), MobileNetV2 or "
+            "EfficientNet-Lite (lite0), or a bundle."
+        ),
+    ] = None,
+    init_normalisation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="With --init FILE, where what is assumed is wrong: imagenet, half (-1 to 1) or none (0 to 1).",
+        ),
     ] = None,
     teacher: Annotated[
         str | None, typer.Option(help="Bundle of the same classes whose answers are learnt from: name or directory.")
@@ -96,8 +106,9 @@ def train(
         from nas_edge.pipeline.alone.flow import alone_flow
         from nas_edge.pipeline.alone.subject import find_subject
 
-        of_supernets = {"--init": init, "--teacher": teacher, "--resolutions": resolutions}
-        _refuse_of_supernets(of_supernets | {"--processes": processes, "--workers": workers, "--cluster": cluster})
+        of_supernets = {"--init": init, "--init-normalisation": init_normalisation, "--teacher": teacher}
+        of_supernets |= {"--resolutions": resolutions, "--workers": workers, "--cluster": cluster}
+        _refuse_of_supernets({**of_supernets, "--processes": processes})
         subject = find_subject(alone, bundle=bundle, data=data, space=space)
         with shown_progress(announce=True) as progress:
             run = alone_flow(
@@ -111,9 +122,9 @@ def train(
         raise ConfigError("--data is missing: a folder of class folders, a CSV, or a name (trashnet)")
     with shown_progress(announce=True) as progress:
         report = train_flow(
-            data, space or "lite0", out, init=init, teacher=teacher, epochs=epochs, time_limit_s=limit_s,
-            resolutions=sides, recipe=changes, seed=seed, processes=processes or 1,
-            spread=chosen_spread(workers, cluster), progress=progress,
+            data, space or "lite0", out, init=init, init_normalisation=init_normalisation, teacher=teacher,
+            epochs=epochs, time_limit_s=limit_s, resolutions=sides, recipe=changes, seed=seed,
+            processes=processes or 1, spread=chosen_spread(workers, cluster), progress=progress,
         )  # fmt: skip
     emit(json_output, report.to_json(), report.lines())
     return report.exit_code

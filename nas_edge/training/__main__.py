@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--space", required=True, help="preset or YAML file")
     parser.add_argument("--out", required=True, type=Path, help="directory of the bundle to be")
     parser.add_argument("--init", help="weights to begin with: a name, a file, or a bundle")
+    parser.add_argument("--init-normalisation", help="with a file that does not say it: imagenet, half or none")
     parser.add_argument("--teacher", help="a bundle whose network teaches")
     parser.add_argument("--recipe", type=Path, help="YAML file with changes to the default recipe")
     parser.add_argument("--epochs", type=int, help="of the recipe")
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(options: argparse.Namespace) -> None:
     from nas_edge.data import Preprocess, load_dataset
-    from nas_edge.pipeline.learning.starting import find_start
+    from nas_edge.pipeline.learning.starting import told_start
     from nas_edge.pipeline.learning.teaching import find_teacher
     from nas_edge.spaces import SearchSpace
     from nas_edge.training.recipe import Recipe
@@ -68,7 +69,7 @@ def _train(options: argparse.Namespace) -> None:
     recipe = replace(recipe, bf16=uses_bf16(recipe))
     limit_s = parse_duration_s(options.time_limit) if options.time_limit else None
     template = SearchSpace.named(options.space).template
-    start = find_start(options.init, template) if options.init else None
+    start = told_start(options.init, template, options.init_normalisation)
     taught = find_teacher(options.teacher, template) if options.teacher else None
     preprocess = start.preprocess if start else taught.preprocess if taught else Preprocess()
     dataset = load_dataset(options.data, seed=options.seed)
@@ -81,6 +82,8 @@ def _train(options: argparse.Namespace) -> None:
             if workers.speaks:
                 sys.stderr.write(f"{text} ({done / total:.0%})\n")
 
+        for note in start.notes if start else ():
+            tell(0, 1, note)
         fill, teacher = start.fill if start else None, taught.network() if taught else None
         run = SupernetRun(template, dataset, preprocess, recipe, fill, out, watch_every=0, teacher=teacher)
         train_supernet(run, time_limit_s=limit_s, progress=tell)

@@ -13,6 +13,7 @@ from nas_edge.data.calibration import choose_calibration
 from nas_edge.files import make_directory, write_text
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, SearchSpace, Template
+from nas_edge.supernet.inherit import Inherited
 from nas_edge.supernet.sorting import sort_channels
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.supernet.weights import to_stored_precision
@@ -36,7 +37,7 @@ class SupernetRun:
         dataset: train and search splits are used, test is not.
         preprocess: from pictures to numbers.
         recipe: how.
-        init: fills the fresh network with weights to begin with, None for random ones.
+        init: fills the fresh network with weights to begin with, None for random ones; what it says it took is told.
         out: directory of checkpoint and history.
         watch_every: epochs between evaluations of smallest, middle and largest on the search split; 0 for never.
         teacher: whose answers the largest learns from, None for labels alone.
@@ -76,8 +77,8 @@ def train_supernet(
 
     torch.manual_seed(run.recipe.seed)
     net = Supernet(run.template, len(run.dataset.classes))
-    if run.init is not None:
-        run.init(net)
+    if run.init is not None and isinstance(taken := run.init(net), Inherited):
+        progress(0, 1, taken.describe())
     Workers.present().share(net)
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if run.recipe.phases:

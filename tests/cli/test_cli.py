@@ -73,6 +73,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["train", "--data", "nowhere", "--out", "new"], "nowhere"),
         (["train", "--data", "images", "--space", "lite9", "--out", "new"], "did you mean lite0"),
         (["train", "--data", "images", "--out", "new", "--time-limit", "soon"], "duration 'soon'"),
+        (["train", "--data", "images", "--out", "new", "--init-normalisation", "half"], "goes with --init FILE"),
         (["search", *SEARCH[1:], "--verify"], "nothing says how its device is reached"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -92,6 +92,7 @@ def train_flow(
     out: Path,
     *,
     init: str | None = None,
+    init_normalisation: str | None = None,
     teacher: str | None = None,
     epochs: int | None = None,
     time_limit_s: float | None = None,
@@ -112,6 +113,7 @@ def train_flow(
         out: directory of the bundle.
         init: published start, or name or directory of a bundle (see `pipeline.learning.starting`); None for random
             weights.
+        init_normalisation: of images, for a file that does not say it: imagenet, half or none.
         teacher: name or directory of a bundle whose network teaches (see `pipeline.learning.teaching`), None for none.
         epochs: of the recipe, None for its own.
         time_limit_s: for everything; three quarters go into training.
@@ -132,7 +134,7 @@ def train_flow(
     from nas_edge.data import Preprocess, load_dataset
     from nas_edge.pipeline.learning.fitting import fitting_batch
     from nas_edge.pipeline.learning.measuring import PLAN, plan_measuring
-    from nas_edge.pipeline.learning.starting import find_start
+    from nas_edge.pipeline.learning.starting import told_start
     from nas_edge.pipeline.learning.teaching import find_teacher
     from nas_edge.training.recipe import Recipe
     from nas_edge.training.running.loop import CHECKPOINT, HISTORY, uses_bf16
@@ -147,7 +149,7 @@ def train_flow(
     given.setdefault("teacher_epochs", min(Recipe.teacher_epochs, int(given.get("epochs", Recipe.epochs)) // 5))
     chosen = Recipe.from_dict({**given, "seed": seed})
     chosen = replace(chosen, bf16=uses_bf16(chosen))  # what was computed in belongs into the bundle
-    start = find_start(init, template) if init is not None else None
+    start = told_start(init, template, init_normalisation, progress)
     taught = find_teacher(teacher, template) if teacher is not None else None
     preprocess = start.preprocess if start else taught.preprocess if taught else Preprocess()
     if (out / HEADER).exists():

@@ -71,6 +71,7 @@ class TrainArguments(Arguments):
     name: str = ""
     space: str = "lite0"
     init: str | None = None
+    init_normalisation: str | None = None
     teacher: str | None = None
     out: Path | None = None
     epochs: int | None = Field(default=None, ge=1)
