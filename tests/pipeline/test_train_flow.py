@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,20 @@ from nas_edge.errors import ConfigError, DataError, TrainingError, UnknownNameEr
 from nas_edge.pipeline.bundle import ACCURACY, load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.exporting.flow import export_flow
+from nas_edge.pipeline.learning import train_flow as flow
+from nas_edge.pipeline.learning.beginning import BEGINNING
 from nas_edge.pipeline.learning.finetuning import finetune_flow
+from nas_edge.pipeline.learning.measuring import JOURNAL, PLAN
 from nas_edge.pipeline.learning.train_flow import read_recipe, train_flow
 from nas_edge.pipeline.networks import FINETUNED
 from nas_edge.pipeline.running.pipelines import read_pipeline
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
+from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Template
+from nas_edge.spreading.processes import Processes
 from tests.bundles import make_images
+from tests.spreading.work import Squares, marked
 
 RECIPE = {"batch_size": 12, "teacher_epochs": 1, "learning_rate": 0.004, "mixup": 0.0, "bf16": False}
 SUBNETS = 36
@@ -148,19 +155,29 @@ def test_kill_9_at_any_moment_and_the_same_command_gives_the_same_bundle(work: P
     assert load_bundle(out).header["figures"].keys() == load_bundle(trained).header["figures"].keys()
 
 
-def test_a_bundle_starts_and_teaches_another(work: Path, trained: Path) -> None:
+def test_a_bundle_starts_and_teaches_another(work: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = work / "pupil"
+    spent = iter((7200.0, 7200.0 + 1800.0))  # CPU seconds of this process, most of them before
+    monkeypatch.setattr(flow, "_cpu_s", lambda: next(spent))
     report = train_flow(
         str(work / "images"), str(work / "space.yaml"), out, epochs=1, recipe=RECIPE, subnets=SUBNETS,
         init=str(trained), teacher=str(trained),
     )  # fmt: skip
     header = report.header
+    assert header["trained"]["last_sitting_cpu_hours"] == 0.5
     assert header["init"]["name"] == "colours"
     assert "bundle 'colours'" in header["init"]["source"]
     measured = read_accuracy(trained / ACCURACY, load_bundle(trained).space)
     assert header["teacher"]["accuracy"] == pytest.approx(measured.accuracy.max(), abs=1e-4)
     # One epoch at the teacher's side of things is as good as the four that the teacher had.
     assert header["figures"]["search_split"]["largest"]["accuracy"] > 0.6
+
+
+def test_cpu_time_is_that_of_workers_as_well_also_where_they_are_ended_early(tmp_path: Path) -> None:
+    before, own = flow._cpu_s(), time.process_time()
+    with closing(Processes(2).run(Squares(marked(tmp_path)), range(9))) as results:
+        next(results)
+    assert flow._cpu_s() - before - (time.process_time() - own) > 0.03  # to start Python takes longer
 
 
 def test_a_teacher_of_other_classes_is_refused(work: Path) -> None:
@@ -188,9 +205,54 @@ def test_what_a_training_was_begun_with_is_not_swapped_under_it(work: Path, tmp_
     others = make_images(tmp_path / "others", train=12)
     with pytest.raises(TrainingError, match=r"images\.train: 48 pictures, \w+ then, 36 .*another --out"):
         go_on(data=str(others))
+    smaller = make_images(tmp_path / "smaller", side=32)  # under the same names
+    with pytest.raises(TrainingError, match=r"something else \(images\.content: \w+ then, \w+ now\); use that"):
+        go_on(data=str(smaller))
     with pytest.raises(TrainingError, match=r"space\.resolutions: \[32, 48\] then, \[32\] now"):
         go_on(resolutions=(32,))
     with pytest.raises(TrainingError, match=r"another recipe \(learning_rate: 0\.004 then, 0\.5 now\)"):
         go_on(recipe=begun["recipe"] | {"learning_rate": 0.5})
     with pytest.raises(Cut):
         go_on()
+
+
+def test_a_second_process_changes_nothing_where_one_is_at_work(work: Path, tmp_path: Path) -> None:
+    class Enough(Exception):
+        """Stands for a process that ends without a word."""
+
+    others, out = make_images(tmp_path / "others", train=12), tmp_path / "out"
+
+    def trained_on(data: Path, progress: Progress) -> None:
+        train_flow(str(data), str(work / "space.yaml"), out, epochs=1, recipe=RECIPE, progress=progress)
+
+    def meanwhile(done: float, total: float, text: str) -> None:
+        if "views" in text:  # all is planned, nothing is saved yet
+            before = {path: path.read_bytes() for path in (out / "work").iterdir()}
+            assert {path.name for path in before} >= {BEGINNING, PLAN}
+            with pytest.raises(ConfigError, match="another nas-edge is at work there"):
+                trained_on(others, silent)
+            assert {path: path.read_bytes() for path in (out / "work").iterdir()} == before
+            raise Enough
+
+    with pytest.raises(Enough):
+        trained_on(work / "images", meanwhile)
+
+
+def test_before_anything_was_trained_another_training_has_its_own_plan(work: Path, tmp_path: Path) -> None:
+    class Planned(Exception):
+        """Ends a training before its first step."""
+
+    out, told = tmp_path / "out", list[str]()
+    (out / "work").mkdir(parents=True)
+    (out / "work" / JOURNAL).write_text("of weights that are no more")
+
+    def planned(done: float, total: float, text: str) -> None:
+        if "views" in text:
+            told.append(text)
+            raise Planned
+
+    for subnets in (36, 40):
+        with pytest.raises(Planned):
+            train_flow(str(work / "images"), str(work / "space.yaml"), out, subnets=subnets, progress=planned)
+        assert not (out / "work" / JOURNAL).exists()
+    assert [f"measure {subnets} subnets" in text for subnets, text in zip((36, 40), told, strict=True)] == [True, True]

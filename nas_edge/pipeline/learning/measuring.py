@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nas_edge.spaces import Template
 
 PLAN = "measuring.json"
+JOURNAL = "subnets.jsonl"  # what was measured so far
 _TIMED = 64  # images
 _WANTED = 80  # subnets that a predictor of some use is fitted to and judged by
 _SMALL_SPLIT = 2000  # search images; below it each is looked at in several views
@@ -45,12 +46,12 @@ class Measuring:
 
     def describe(self, time_limit_s: float | None, training_s: float | None) -> str:
         """For a person, before training starts."""
-        whole = f"after training about {format_duration(self.seconds)} to measure {self.subnets} subnets"
+        views = f"each image in {self.views} view{'s' * (self.views > 1)}"
         if time_limit_s is None or training_s is None:
-            return whole
+            return f"after training about {format_duration(self.seconds)} to measure {self.subnets} subnets, {views}"
         return (
             f"within {format_duration(time_limit_s)}: at most {format_duration(training_s)} of training, the rest "
-            f"measures up to {self.subnets} subnets, each image in {self.views} view{'s' * (self.views > 1)}"
+            f"measures up to {self.subnets} subnets, {views}"
         )
 
 
@@ -61,9 +62,12 @@ def plan_measuring(
     subnets: int,
     budget_s: float | None,
     cores: int,
-    path: Path,
+    work: Path,
 ) -> Measuring:
     """Time a network of median MACs on a few images; fewer views where the budget has no room for 80 subnets.
+
+    Each sitting of a training plans anew, until a subnet is measured: what was measured under some views is worth
+    nothing under others. From then on a sitting has its own number of subnets and cores, and the views that were.
 
     Args:
         template: the space.
@@ -72,13 +76,14 @@ def plan_measuring(
         subnets: wanted.
         budget_s: seconds for measuring, None for as long as it takes.
         cores: that share the work.
-        path: keeps the plan: what was measured under some views is worth nothing under others.
+        work: keeps the plan (`PLAN`) and what is measured (`JOURNAL`).
 
     Raises:
         FormatError: a plan that is none. DataError: an image cannot be decoded.
     """
-    if path.exists():
-        return _read(path)
+    path = work / PLAN
+    if path.exists() and (work / JOURNAL).exists():
+        return replace(_read(path), subnets=subnets, cores=cores)
     views = _VIEWS if len(dataset.search) < _SMALL_SPLIT else 1
     recalibration_s, image_s = _timed(template, dataset, preprocess)
     images = len(dataset.search)
@@ -92,6 +97,12 @@ def plan_measuring(
     plan = Measuring(views, subnets, subnet_s(views), cores)
     write_json(path, {"format": 1, **asdict(plan)})
     return plan
+
+
+def forget_measuring(work: Path) -> None:
+    """Drop a plan and what was measured: of the weights of another training."""
+    for name in (PLAN, JOURNAL):
+        (work / name).unlink(missing_ok=True)
 
 
 def _timed(template: Template, dataset: Dataset, preprocess: Preprocess) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nas_edge import __version__
 from nas_edge.devices import LocalDevice
 from nas_edge.errors import ConfigError
-from nas_edge.files import make_directory, read_described, read_yaml, write_yaml
+from nas_edge.files import make_directory, read_described, read_yaml, write_bytes, write_yaml
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS
 from nas_edge.pipeline.learning.beginning import beginning, hold_to_beginning
 from nas_edge.pipeline.report import Success
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from nas_edge.training.running.loop import Trained
 
 SUBNETS = 260
+_WORK = "work"
 _HOLDOUT_SHARE = 0.25
 _WATCH_EVERY = 5  # epochs, at most: short runs have learning curves as well
 _TRAINING_SHARE = 0.75  # of a time limit; the rest measures subnets
@@ -133,7 +134,7 @@ def train_flow(
 
     from nas_edge.data import Preprocess, load_dataset
     from nas_edge.pipeline.learning.fitting import fitting_batch
-    from nas_edge.pipeline.learning.measuring import PLAN, plan_measuring
+    from nas_edge.pipeline.learning.measuring import forget_measuring, plan_measuring
     from nas_edge.pipeline.learning.starting import told_start
     from nas_edge.pipeline.learning.teaching import find_teacher
     from nas_edge.training.recipe import Recipe
@@ -141,7 +142,7 @@ def train_flow(
     from nas_edge.training.supernet_run import SupernetRun
     from nas_edge.training.together.processes import train_in_processes
 
-    begun = time.monotonic()
+    began, cpu_before_s = time.monotonic(), _cpu_s()
     template = SearchSpace.named(space).template
     template = template.with_resolutions(resolutions) if resolutions else template
     given = dict(recipe or {})
@@ -152,8 +153,7 @@ def train_flow(
     start = told_start(init, template, init_normalisation, progress)
     taught = find_teacher(teacher, template) if teacher is not None else None
     preprocess = start.preprocess if start else taught.preprocess if taught else Preprocess()
-    if (out / HEADER).exists():
-        raise ConfigError(f"{out}: holds a finished bundle; choose another --out, or delete it to train anew")
+    check_unfinished(out)
     dataset = load_dataset(data, seed=seed, progress=progress)
     if "batch_size" not in given:
         chosen = fitting_batch(chosen, len(dataset.train))
@@ -161,32 +161,48 @@ def train_flow(
         taught.check(dataset.classes, preprocess)
     make_directory(out)
     progress(0, 1, dataset.describe())
-    work = make_directory(out / "work")
-    hold_to_beginning(work, beginning(template, dataset, start, taught), begun=any(work.rglob(CHECKPOINT)))
+    work = make_directory(out / _WORK)
     with held(work):
+        check_unfinished(out)  # another may have finished it while images were read here
+        if not (begun := any(work.rglob(CHECKPOINT))):
+            forget_measuring(work)
+        hold_to_beginning(work, beginning(template, dataset, start, taught), begun)
         measuring_s = None if time_limit_s is None else time_limit_s * (1 - _TRAINING_SHARE) * _MEASURING_SHARE
         cores = spread.workers or torch.get_num_threads()
-        plan = plan_measuring(template, dataset, preprocess, subnets, measuring_s, cores, work / PLAN)
+        plan = plan_measuring(template, dataset, preprocess, subnets, measuring_s, cores, work)
         limit = None
         if time_limit_s is not None:
-            limit = max(1.0, time_limit_s * _TRAINING_SHARE - (time.monotonic() - begun))
+            limit = max(1.0, time_limit_s * _TRAINING_SHARE - (time.monotonic() - began))
         progress(0, 1, plan.describe(time_limit_s, limit))
         asked = taught.network() if taught else None
         fill, watch_every = start.fill if start else None, max(1, min(_WATCH_EVERY, chosen.epochs // 12))
         run = SupernetRun(template, dataset, preprocess, chosen, fill, work, watch_every, asked)
         net, done = train_in_processes(run, processes, time_limit_s=limit, progress=progress)
-        spent_s = max(time.monotonic() - begun, done.seconds)  # earlier sittings count as well
+        spent_s = max(time.monotonic() - began, done.seconds)  # earlier sittings count as well
         budget_s = None if time_limit_s is None else time_limit_s - spent_s
         figures = finish_bundle(net, dataset, preprocess, chosen, out, plan, budget_s, spread, progress)
-    header = bundle_header(
-        name or out.resolve().name, data, dataset, preprocess, chosen, start, done, figures, processes,
-        time.monotonic() - begun,
-    )  # fmt: skip
-    header["teacher"] = taught.to_dict() if taught else None
-    (work / HISTORY).replace(out / HISTORY)
-    write_yaml(out / HEADER, header)
+        header = bundle_header(
+            name or out.resolve().name, data, dataset, preprocess, chosen, start, done, figures, processes,
+            time.monotonic() - began, _cpu_s() - cpu_before_s,
+        )  # fmt: skip
+        header["teacher"] = taught.to_dict() if taught else None
+        if (work / HISTORY).exists():  # the disk may have been full whenever it was to be written
+            write_bytes(out / HISTORY, (work / HISTORY).read_bytes())
+        write_yaml(out / HEADER, header)
     shutil.rmtree(work)
     return TrainReport(out, header)
+
+
+def check_unfinished(out: Path) -> None:
+    """Raise ConfigError where a finished bundle is in the way."""
+    if (out / HEADER).exists():
+        raise ConfigError(f"{out}: holds a finished bundle; choose another --out, or delete it to train anew")
+
+
+def _cpu_s() -> float:
+    """Seconds on all cores, of this process and of those that it has started and waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def finish_bundle(
@@ -207,6 +223,7 @@ def finish_bundle(
     """
     from nas_edge.accuracy import write_accuracy
     from nas_edge.data.calibration import choose_calibration, read_calibration, write_calibration
+    from nas_edge.pipeline.learning.measuring import JOURNAL
     from nas_edge.supernet.weights import save_weights
     from nas_edge.training.fitting.accuracy_fit import fit_accuracy_predictor
     from nas_edge.training.measuring.evaluate import Evaluator, fixed_views
@@ -221,7 +238,7 @@ def finish_bundle(
     population = choose_subnets(net.space, net.num_classes, plan.subnets, recipe.seed)
     holdout = round(len(population) * _HOLDOUT_SHARE)
     measured = measure_subnets(
-        net, evaluator, dataset.search, population, holdout, views, out / "work" / "subnets.jsonl", progress, spread,
+        net, evaluator, dataset.search, population, holdout, views, out / _WORK / JOURNAL, progress, spread,
         None if budget_s is None else _MEASURING_SHARE * budget_s, _least_subnets(),
     )  # fmt: skip
     write_accuracy(out / ACCURACY, net.space, measured)
@@ -275,13 +292,12 @@ def bundle_header(
     figures: dict[str, Any],
     processes: int,
     wall_s: float,
+    cpu_s: float,
 ) -> dict[str, Any]:
     """Content of `bundle.yaml`."""
     import torch
 
     ran = f"{processes} processes" if processes > 1 else f"{torch.get_num_threads()} threads"
-    times = os.times()
-    cpu_s = times.user + times.system + times.children_user + times.children_system
     return {
         "format": FORMAT,
         "name": name,
@@ -305,7 +321,7 @@ def bundle_header(
             "steps": done.steps,
             "training_hours": round(done.seconds / 3600, 3),
             "last_sitting_hours": round(wall_s / 3600, 3),
-            "last_sitting_cpu_hours": round(cpu_s / 3600, 3),  # of all cores: less where others ran too
+            "last_sitting_cpu_hours": round(cpu_s / 3600, 3),  # of all cores of this machine
         },
         "figures": figures,
     }
