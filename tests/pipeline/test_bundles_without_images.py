@@ -17,6 +17,7 @@ from nas_edge.pipeline.networks import bundle_calibration, bundle_preprocess, su
 from nas_edge.pipeline.running.directory import load_run
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
+from nas_edge.pipeline.zero_cost import zero_cost_of_bundle
 from tests.pipeline.cifar10 import made_up
 from tests.stand import FakeBench
 
@@ -53,6 +54,16 @@ def test_the_images_drawn_anew_are_those_of_the_training(bare: Bundle) -> None:
 def test_its_networks_answer_as_those_of_the_bundle_with_images(bare: Bundle) -> None:
     whole = evaluate_flow("fashion-mnist", arch="smallest")
     assert evaluate_flow(str(bare.path), arch="smallest").accuracy == whole.accuracy
+
+
+def test_only_proxies_that_look_at_images_need_any(bare: Bundle) -> None:
+    bundle = of_cifar10(bare)
+    for name in ("zen", "synflow"):
+        scores = zero_cost_of_bundle(name, bundle).predict(bundle.space.smallest()[None])
+        assert np.isfinite(scores).all()
+    for name in ("naswot", "grad_norm"):
+        with pytest.raises(DataError, match="ships no images"):
+            zero_cost_of_bundle(name, bundle)
 
 
 def test_without_the_data_set_one_line_says_where_to_put_it(bare: Bundle) -> None:

@@ -191,7 +191,7 @@ def test_the_gradient_norm_is_autograds(net, batch):
 def test_populations_are_scored_once_each_at_their_own_resolution(tiny_space, monkeypatch):
     rows = tiny_space.sample(4, np.random.default_rng(0))
     images = np.random.default_rng(1).normal(size=(5, 3, 40, 40)).astype(np.float32)
-    scores = zc.ZeroCostScores("naswot", tiny_space, 4, images, np.arange(5) % 4, seed=2)
+    scores = zc.ZeroCostScores("naswot", tiny_space, 4, lambda: (images, np.arange(5) % 4), seed=2)
     first = scores.predict(rows)
     sides, known = [], zc.naswot
     monkeypatch.setattr(zc, "naswot", lambda net, x: sides.append(x.shape[-1]) or known(net, x))
@@ -205,11 +205,10 @@ def test_populations_are_scored_once_each_at_their_own_resolution(tiny_space, mo
 
 
 def test_a_search_by_a_proxy_finds_what_the_proxy_likes_within_the_budget(tiny_space):
-    from nas_edge.pipeline.zero_cost import zero_cost_metric
     from nas_edge.search import AdditiveMetric, Constraint, search
+    from nas_edge.search.metrics import FunctionMetric
 
-    images = np.random.default_rng(0).normal(size=(4, 3, 32, 32)).astype(np.float32)
-    metric = zero_cost_metric("synflow", tiny_space, 4, images, seed=0)
+    metric = FunctionMetric("zero-cost", "", zc.ZeroCostScores("synflow", tiny_space, 4, unread).predict, maximise=True)
     macs = AdditiveMetric("macs", "MACs", tiny_space.costs(lambda block: block.macs, 4))
     limit = float(np.median(macs(tiny_space.enumerate())))
     found = search(
@@ -220,3 +219,16 @@ def test_a_search_by_a_proxy_finds_what_the_proxy_likes_within_the_budget(tiny_s
     some = tiny_space.sample(30, np.random.default_rng(5))
     some = some[macs(some) <= limit]
     assert found.figures["accuracy"] >= np.median(metric(some))
+
+
+def unread() -> zc.Pictures:
+    raise AssertionError("pictures are read")
+
+
+@pytest.mark.parametrize("name", zc.PROXIES)
+def test_pictures_are_read_only_by_proxies_that_look_at_them(tiny_space, name):
+    if name in zc.PROXIES_OF_IMAGES:
+        with pytest.raises(AssertionError, match="pictures are read"):
+            zc.ZeroCostScores(name, tiny_space, 4, unread)
+    else:
+        assert np.isfinite(zc.ZeroCostScores(name, tiny_space, 4, unread).predict(tiny_space.smallest()[None])).all()

@@ -90,8 +90,8 @@ def _of_table(request: CompareRequest, path: Path) -> ComparedProblem:
 def _of_surrogates(request: CompareRequest) -> ComparedProblem:
     from nas_edge.pipeline.devices.targets import load_target
     from nas_edge.pipeline.searching.aims import chosen_precisions, open_aim
-    from nas_edge.pipeline.searching.request import SearchRequest
-    from nas_edge.pipeline.searching.source import ZERO_COST, open_source
+    from nas_edge.pipeline.searching.request import ZERO_COST, SearchRequest
+    from nas_edge.pipeline.searching.source import open_source
     from nas_edge.pipeline.searching.task import SearchTask
     from nas_edge.progress import silent
 
@@ -105,7 +105,7 @@ def _of_surrogates(request: CompareRequest) -> ComparedProblem:
         limits=tuple((name, "<=", 1.0) for name in request.budget_metrics), seed=request.seed,
     )  # fmt: skip
     asked.check()
-    if request.accuracy_predictor.startswith(ZERO_COST) and request.evaluations > MOST_BY_PROXY:
+    if asked.proxy and request.evaluations > MOST_BY_PROXY:
         raise ConfigError(
             f"each evaluation of a {ZERO_COST} proxy builds a network: add --evaluations 300, at most {MOST_BY_PROXY}"
         )

@@ -10,6 +10,8 @@ from typing import Any
 
 from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.reporting.facts import RunFacts, read_facts
+from nas_edge.pipeline.searching.request import ZERO_COST
+from nas_edge.pipeline.searching.writing import FITTED
 from nas_edge.units import format_bytes, format_count, format_duration, format_ms
 
 Row = tuple[str, str, str]
@@ -108,10 +110,12 @@ def _accuracy(facts: RunFacts) -> list[Row]:
     proxy = facts.request.accuracy_predictor if facts.request is not None else ""
     if found.get("predicted") is None:
         return []
-    if proxy.startswith("zero-cost:"):
+    fitted = result.get("accuracy_source") == FITTED
+    if proxy.startswith(ZERO_COST) and not fitted:
         rows: list[Row] = [(f"score of {proxy}", f"{found['predicted']:.6g}", "zero-cost proxy: no accuracy")]
     else:
-        origin = "modelled: accuracy predictor" + (f" given as {proxy}" if proxy else "")
+        given = f" fitted in the search, its prior {proxy}" if fitted else f" given as {proxy}" if proxy else ""
+        origin = f"modelled: accuracy predictor{given}"
         if "rmse" in figures:
             origin += f", rmse {100 * figures['rmse']:.2f} % on {int(figures.get('holdout', 0))} held-out subnets"
         rows = [("accuracy, predicted", _percent(found["predicted"]), origin)]

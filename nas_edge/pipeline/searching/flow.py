@@ -70,6 +70,10 @@ def search_flow(
     state = SearchState(path)
     try:
         state.begin(replace(request, out=path))
+        if request.evaluate:
+            from nas_edge.pipeline.searching.refining import refinable
+
+            task = refinable(task, progress)
         course = Course([*task.source.notes, *_notes(task)])
         try:
             if request.evaluate:
@@ -238,7 +242,8 @@ def _missed(task: SearchTask, loop: Verification, course: Course) -> Chosen:
         f"nothing met {format_ms(loop.limits[name])} in {loop.rounds} rounds; the nearest has a 95 % upper limit of "
         f"{format_ms(nearest.measurements[name].upper95_ms)}: allow more --rounds, or close other programs"
     )
-    accuracy = AccuracyFigure(float(task.metrics()["accuracy"](nearest.arch[None])[0]))
+    predicted = float(task.metrics()["accuracy"](nearest.arch[None])[0])
+    accuracy = AccuracyFigure(predicted, proxy=task.source.proxy)
     return Chosen(nearest.arch, accuracy, dict(nearest.measurements))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +169,7 @@ class SearchReport:
             f"network    {self.space}, {self.resolution} px, {format_count(self.macs)} MACs, "
             f"{format_count(self.params)} parameters{'' if self.precision == 'fp32' else f', {self.precision}'}"
         )
-        lines += front_lines(self.front, _shown)
+        lines += front_lines(self.front, self._shown_on_front)
         lines += [f"note       {text}" for text in self.notes]
         rounds = f", {self.rounds} round{'s' * (self.rounds != 1)} of measuring" if self.rounds else ""
         lines.append(f"searched   {self.evaluations:,} networks in {self.wall_s:.2f} s{rounds}")
@@ -187,6 +187,11 @@ class SearchReport:
         budgets += [] if request.instructions is None else [f"{format_count(request.instructions)} instructions"]
         budgets += [] if request.min_accuracy is None else [f"accuracy >= {100 * request.min_accuracy:g} %"]
         return budgets + [f"{metric} {op} {_shown(metric, limit)}" for metric, op, limit in request.limits]
+
+    def _shown_on_front(self, metric: str, value: float) -> str:
+        if metric == "accuracy" and self.accuracy.proxy:
+            return replace(self.accuracy, predicted=value).text()
+        return _shown(metric, value)
 
     def _budget_line(self, figure: LatencyFigure, budgets: Sequence[str]) -> str:
         head = f"budget {', '.join(budgets)}  " if budgets else ""

@@ -10,6 +10,8 @@ from typing import Any
 
 from nas_edge.errors import ConfigError, FormatError
 
+ZERO_COST = "zero-cost:"
+
 
 @dataclass(frozen=True)
 class TargetBudget:
@@ -44,7 +46,8 @@ class SearchRequest:
         pareto: two or more metrics to be traded off, instead of one objective.
         bundle: name or directory.
         space: instead of a bundle: a preset or YAML file (with `accuracy_predictor`), or a table of architectures.
-        accuracy_predictor: a file (ours or Once-for-All's), or "zero-cost:NAME" for a proxy; "" for the bundle's.
+        accuracy_predictor: a file (ours or Once-for-All's), or "zero-cost:NAME" for a proxy, with `evaluate` as the
+            prior of a predictor; "" for the bundle's.
         num_classes: with `space`; None for 1,000.
         precision: one, or several for a gene of the whole network; () for the target's.
         resolutions: None for all that the space has.
@@ -55,7 +58,8 @@ class SearchRequest:
         verify: None for: where the device can be reached.
         rounds: of measuring and searching again, at most.
         evaluations: architectures priced by one search.
-        evaluate: subnets whose accuracy is measured in the loop, which refines the predictor; 0 for none.
+        evaluate: subnets whose accuracy is measured in the loop, which refines the predictor, or makes one of a
+            proxy; 0 for none.
         statistic, regime: what of the latency is bounded, and whether caches are warm.
         seed: of everything random.
         out: directory of the run, None for `runs/<time>-<target>`.
@@ -106,6 +110,12 @@ class SearchRequest:
         """Whether metrics of a target are named with it."""
         return bool(self.others)
 
+    @property
+    def proxy(self) -> str:
+        """Name of the zero-cost proxy that is asked for, "" for none."""
+        named = self.accuracy_predictor.startswith(ZERO_COST)
+        return self.accuracy_predictor.removeprefix(ZERO_COST) if named else ""
+
     def to_json(self) -> dict[str, Any]:
         """As plain data, for a run that may be cut."""
         data = asdict(self)
@@ -151,8 +161,11 @@ class SearchRequest:
             raise ConfigError("--space and --bundle exclude each other: a bundle has its own space")
         if self.num_classes is not None and not self.space:
             raise ConfigError("--classes goes with --space: a bundle has its own classes")
-        if self.evaluate and self.accuracy_predictor:
-            raise ConfigError("--evaluate measures the bundle's subnets: leave --accuracy-predictor out")
+        if self.evaluate and self.accuracy_predictor and not self.proxy:
+            raise ConfigError(
+                "--evaluate measures the bundle's subnets: leave --accuracy-predictor out, or begin with a proxy "
+                f"({ZERO_COST}naswot)"
+            )
 
     @property
     def bounded(self) -> bool:

@@ -8,8 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nas_edge.errors import ConfigError
-from nas_edge.pipeline.bundle import ACCURACY, EMBEDDED, HEADER, WEIGHTS, Bundle, load_bundle, predictor_file
-from nas_edge.pipeline.searching.request import SearchRequest
+from nas_edge.pipeline.bundle import (
+    ACCURACY,
+    EMBEDDED,
+    HEADER,
+    PREDICTOR,
+    WEIGHTS,
+    Bundle,
+    load_bundle,
+    predictor_file,
+)
+from nas_edge.pipeline.searching.request import ZERO_COST, SearchRequest
 from nas_edge.spaces import Precision, SearchSpace
 from nas_edge.spaces.fixing import fixed
 
@@ -17,7 +26,6 @@ if TYPE_CHECKING:
     from nas_edge.search.metrics import AccuracySource
 
 DEFAULT_CLASSES = 1000
-ZERO_COST = "zero-cost:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +39,8 @@ class Source:
         bundle: with trained weights; None for a space with an external predictor.
         files: what the accuracy rests on, by role.
         notes: what a user should be told.
-        proxy: name of the zero-cost proxy in the place of the accuracy, "" for accuracies.
+        proxy: name of the zero-cost proxy in the place of the accuracy, "" for accuracies; a proxy that is a prior
+            stands there until enough is measured.
 
     """
 
@@ -86,6 +95,11 @@ def open_source(request: SearchRequest, precisions: tuple[Precision, ...]) -> So
             f"space {space.name!r} has no weights to judge its networks by: add --accuracy-predictor FILE (an .npz of "
             "nas-edge, or Once-for-All's .pth), or search a bundle"
         )
+    if Precision.FP32 in precisions and not (bundle.path / PREDICTOR).is_file():
+        raise ConfigError(
+            f"bundle {bundle.name!r} has no accuracy predictor: add --accuracy-predictor FILE, or measure some of its "
+            f"subnets in the search: --accuracy-predictor {ZERO_COST}naswot --evaluate 40"
+        )
     accuracy: dict[Precision, AccuracySource] = {p: bundle.accuracy_predictor(p.value) for p in precisions}
     names = (HEADER, WEIGHTS, ACCURACY, *(predictor_file(p.value) for p in precisions))
     origin = bundle.header.get("accuracy_predictor")
@@ -104,7 +118,7 @@ def _external(
     if len(precisions) > 1:
         raise ConfigError(f"accuracy predictor {name!r} knows one precision: choose one with --precision")
     if name.startswith(ZERO_COST):
-        return _zero_cost(request, name.removeprefix(ZERO_COST), space, classes, precisions[0], bundle)
+        return _zero_cost(request, space, classes, precisions[0], bundle)
     from nas_edge.accuracy.once_for_all import load_accuracy_predictor
 
     space, notes = _told_apart(Path(name), space)
@@ -131,22 +145,22 @@ def _told_apart(predictor: Path, space: SearchSpace) -> tuple[SearchSpace, tuple
 
 
 def _zero_cost(
-    request: SearchRequest,
-    proxy: str,
-    space: SearchSpace,
-    classes: int,
-    precision: Precision,
-    bundle: Bundle | None,
+    request: SearchRequest, space: SearchSpace, classes: int, precision: Precision, bundle: Bundle | None
 ) -> Source:
     from nas_edge.pipeline.zero_cost import zero_cost_of_bundle, zero_cost_of_space
 
-    if request.min_accuracy is not None:
+    proxy = request.proxy
+    if request.min_accuracy is not None or any(metric == "accuracy" for metric, _, _ in request.limits):
         raise ConfigError(
-            f"--min-accuracy: figures of the zero-cost proxy {proxy!r} are no accuracies; give a budget instead"
+            f"figures of the zero-cost proxy {proxy!r} are no accuracies, which could be bounded; give a budget instead"
         )
     if bundle is not None:
         scores = zero_cost_of_bundle(proxy, bundle, request.seed)
     else:
         scores = zero_cost_of_space(proxy, space.base, classes, load_bundle(EMBEDDED), request.seed)
-    note = f"ranked by the zero-cost proxy {proxy} of untrained networks, whose figures are no accuracies"
+    note = (
+        f"the zero-cost proxy {proxy} of untrained networks is the prior of the accuracy predictor"
+        if request.evaluate
+        else f"ranked by the zero-cost proxy {proxy} of untrained networks, whose figures are no accuracies"
+    )
     return Source(space, classes, {precision: scores}, bundle, {}, (note,), proxy)

@@ -228,7 +228,7 @@ def prepare(request: SearchRequest, progress: Progress = silent) -> SearchTask:
         request = replace(request, bundle=MICROCONTROLLER_BUNDLE)
     precisions = chosen_precisions(request, load_target(request.target))
     source = open_source(request, precisions)
-    if source.proxy and request.evaluations == SearchRequest.evaluations:
+    if source.proxy and not request.evaluate and request.evaluations == SearchRequest.evaluations:
         # Each costs a network and a batch, not a thousandth of a millisecond.
         request = replace(request, evaluations=ZERO_COST_EVALUATIONS)
     aims = tuple(

@@ -14,6 +14,9 @@ from nas_edge.pipeline.searching.report import SearchReport
 from nas_edge.pipeline.searching.task import SearchTask
 from nas_edge.search.result import SearchResult
 
+FITTED = "fitted in the search"
+"""`accuracy_source` where a predictor was fitted to subnets measured in the search, with a proxy as its prior."""
+
 
 def write_run(
     task: SearchTask, report: SearchReport, last: SearchResult | None, directory: Path, wall_s: float
@@ -26,7 +29,6 @@ def write_run(
     """
     request, source = task.request, task.source
     accuracy, latency = report.accuracy, report.latency
-    bundle = source.bundle
     result: dict[str, Any] = {
         **report.to_json(),
         "target": task.aims[0].target.name,
@@ -46,7 +48,7 @@ def write_run(
         "origin": latency.origin_text,
         "accuracy_interval95": accuracy.interval,
         "accuracy_images": accuracy.images,
-        "accuracy_source": "bundle" if bundle is not None and not request.accuracy_predictor else "given predictor",
+        "accuracy_source": _accuracy_source(task),
         "basis": task.aims[0].predictors[task.precisions[0]].describe() | {"text": report.basis},
         "rounds": report.rounds,
         "trace": [] if last is None else [[n, value] for n, value in last.trace],
@@ -66,6 +68,14 @@ def write_run(
                 inputs[f"networks measured before on {aim.name}, {precision.value}"] = aim.kept[precision]
     inputs = {role: file for role, file in inputs.items() if file.exists()}
     write_manifest(directory, {"search": request.seed}, inputs, wall_s)
+
+
+def _accuracy_source(task: SearchTask) -> str:
+    """Whose the predicted accuracy is; a proxy's scores are given like a predictor's accuracies."""
+    request = task.request
+    if request.proxy and not task.source.proxy:
+        return FITTED
+    return "bundle" if task.source.bundle is not None and not request.accuracy_predictor else "given predictor"
 
 
 def _bundle_name(task: SearchTask) -> str:

@@ -9,6 +9,7 @@ are folded into the weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -28,9 +29,11 @@ from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, SearchSpace
 from nas_edge.training.fitting.distilling import ImitationOptions, fit_lines, fit_networks, wide_population
 from nas_edge.training.fitting.gaussian_process import GaussianProcess, Traits
+from nas_edge.training.fitting.guided import MIN_GUIDED, GuidedProcess, Prior
 from nas_edge.training.fitting.learning_curve import CurvePoint, learning_curve
 
 Float = NDArray[np.float64]
+_Process = GaussianProcess | GuidedProcess
 
 MIN_SUBNETS = 20
 _CHECKED = 1000  # architectures that networks are held against processes on
@@ -62,7 +65,7 @@ class FitReport:
         imitation_rmse: of the networks against the processes that they imitate, on other architectures.
         ceiling: what their labels' noise lets a perfect predictor reach; None without the single answers.
         train, holdout: numbers of subnets.
-        curve: the same of fewer subnets; empty without held-out ones.
+        curve: the same of fewer subnets; empty without held-out ones, or with a prior.
 
     """
 
@@ -127,6 +130,7 @@ def fit_accuracy_predictor(
     *,
     options: FitOptions | None = None,
     precision: str = "fp32",
+    prior: Prior | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> tuple[AccuracyPredictor, FitReport]:
@@ -137,6 +141,8 @@ def fit_accuracy_predictor(
         data: measured subnets.
         options: how to fit.
         precision: which of the subnets' precisions to predict.
+        prior: what promises accuracy before anything is measured (`training.fitting.guided`), None for nothing; it is
+            asked for the figures of some ten thousand architectures.
         seed: of folds and initial weights.
         progress: called now and then.
 
@@ -144,15 +150,16 @@ def fit_accuracy_predictor(
         The predictor, its figures inside, and the report.
 
     Raises:
-        TrainingError: fewer than 20 subnets to fit to, or all equally accurate.
+        TrainingError: fewer than 20 subnets to fit to (10 with a prior), or all equally accurate.
 
     """
     options = options or FitOptions()
+    least = max(MIN_SUBNETS if prior is None else MIN_GUIDED, options.members)
     data = data.of_precision(precision)
     train, holdout = data.with_role("train"), data.with_role("holdout")
-    if len(train) < max(MIN_SUBNETS, options.members):
+    if len(train) < least:
         raise TrainingError(
-            f"an accuracy predictor needs at least {MIN_SUBNETS} subnets measured in {precision}, "
+            f"an accuracy predictor needs at least {least} subnets measured in {precision}, "
             f"not {len(train)}; evaluate more"
         )
     if np.ptp(train.accuracy) == 0:
@@ -161,8 +168,7 @@ def fit_accuracy_predictor(
     fold = rng.permutation(len(train)) % options.members
     traits = Traits.of(space, train.population)
     processes = [
-        GaussianProcess.fit(traits, train.population[fold != m], train.accuracy[fold != m])
-        for m in range(options.members)
+        _process(traits, train.population[fold != m], train.accuracy[fold != m], prior) for m in range(options.members)
     ]
     predictor, linear = _imitated(space, processes, train.population, options.imitation, precision, rng, progress)
     others = wide_population(space, _CHECKED, rng)
@@ -180,14 +186,20 @@ def fit_accuracy_predictor(
         ceiling=noise_ceiling(judged.bits, seed=seed) if judged.bits is not None and len(judged) > 2 else None,
         train=len(train),
         holdout=len(holdout),
-        curve=learning_curve(space, train, holdout, seed) if len(holdout) > 1 else (),
+        curve=learning_curve(space, train, holdout, seed) if len(holdout) > 1 and prior is None else (),
     )
     return replace(predictor, figures=report.figures()), report
 
 
+def _process(traits: Traits, population: Population, accuracy: Float, prior: Prior | None) -> _Process:
+    if prior is None:
+        return GaussianProcess.fit(traits, population, accuracy)
+    return GuidedProcess.fit(traits, population, accuracy, prior)
+
+
 def _imitated(
     space: SearchSpace,
-    processes: list[GaussianProcess],
+    processes: Sequence[_Process],
     seen: Population,
     options: ImitationOptions,
     precision: str,

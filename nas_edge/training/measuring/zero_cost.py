@@ -3,8 +3,7 @@
 One mini-batch, no training. They cost tens of milliseconds to a second a network: enough for a few hundred networks,
 not for the tens of thousands that a trained predictor prices. How they rank networks against measured accuracies is
 printed by `tests/benchmarks/test_zero_cost.py` for every embedded bundle, beside MACs, which a proxy should beat to be
-of use. Only NASWOT does, on one of three and by little; on the others all stay below MACs. They are for spaces of which
-nothing is trained yet.
+of use. They are for spaces of which nothing is trained yet, and a prior where nothing is measured yet.
 
 All take an extracted or a fresh network, leave it as it is, and give more for what promises more.
 """
@@ -29,6 +28,9 @@ from nas_edge.supernet.static import StaticBlock, StaticNet
 from nas_edge.supernet.supernet import initialise
 
 PROXIES = ("naswot", "synflow", "zen", "grad_norm")
+PROXIES_OF_IMAGES = ("naswot", "grad_norm")  # the others feed networks ones or noise
+
+WORST = -1e30  # a search needs finite figures: two images that nothing tells apart are as bad as it gets
 
 _ZEN_STEP = 0.01
 _ZEN_BATCH, _ZEN_DRAWS = 8, 2  # the paper takes 16 and 32, on a GPU
@@ -270,6 +272,8 @@ def _reacting(net: StaticNet) -> Iterator[StaticNet]:
 
 # Populations -----------------------------------------------------------------------------------------------------
 
+Pictures = tuple[NDArray[np.float32], NDArray[np.int64]]
+
 
 class ZeroCostScores:
     """A proxy of freshly initialised networks in the place of an accuracy predictor; each architecture is scored once.
@@ -278,8 +282,8 @@ class ZeroCostScores:
         name: one of `PROXIES`.
         space: of the populations; a precision gene changes nothing.
         num_classes: of the classifier.
-        images: normalised, float32 [n, 3, s, s], resized to each network's resolution.
-        labels: int64 [n].
+        pictures: for `PROXIES_OF_IMAGES`: images, normalised, float32 [n, 3, s, s], resized to each network's
+            resolution, and labels, int64 [n]. The other proxies never ask for them.
         seed: of weights and inputs, the same for all networks.
 
     Raises:
@@ -288,17 +292,13 @@ class ZeroCostScores:
     """
 
     def __init__(
-        self,
-        name: str,
-        space: SearchSpace,
-        num_classes: int,
-        images: NDArray[np.float32],
-        labels: NDArray[np.int64],
-        seed: int = 0,
+        self, name: str, space: SearchSpace, num_classes: int, pictures: Callable[[], Pictures], seed: int = 0
     ) -> None:
         if name not in PROXIES:
             raise UnknownNameError("zero-cost proxy", name, PROXIES)
         self._name, self._space, self._classes, self._seed = name, space, num_classes, seed
+        none = np.empty((0, 3, 1, 1), np.float32), np.empty(0, np.int64)
+        images, labels = pictures() if name in PROXIES_OF_IMAGES else none
         self._images, self._labels = torch.from_numpy(images), torch.from_numpy(labels)
         self._known: dict[bytes, float] = {}
 
@@ -317,9 +317,8 @@ class ZeroCostScores:
         if key not in self._known:
             net = fresh_net(self._space.base, row, self._classes, self._seed)
             images = self._images
-            if images.shape[-1] != net.resolution:
+            if len(images) and images.shape[-1] != net.resolution:
                 images = F.interpolate(images, size=(net.resolution, net.resolution), mode="bilinear", antialias=True)
             score = zero_cost(self._name, net, images, self._labels, self._seed)
-            # A search needs finite figures: two images that nothing tells apart are as bad as it gets.
-            self._known[key] = score if math.isfinite(score) else -1e30
+            self._known[key] = score if math.isfinite(score) else WORST
         return self._known[key]

@@ -190,8 +190,9 @@ def test_a_zero_cost_proxy_ranks_networks_and_says_that_it_is_no_accuracy(stand:
     assert any("no accuracies" in note for note in report.notes)
     with pytest.raises(UnknownNameError, match="synflow"):
         find(latency_ms=2.0, accuracy_predictor="zero-cost:synflo")
-    with pytest.raises(ConfigError, match="zero-cost proxy 'synflow' are no accuracies"):
-        find(min_accuracy=0.9, accuracy_predictor="zero-cost:synflow")
+    for bounded in ({"min_accuracy": 0.9}, {"limits": (("accuracy", ">=", 0.9),)}):
+        with pytest.raises(ConfigError, match="zero-cost proxy 'synflow' are no accuracies"):
+            find(**bounded, accuracy_predictor="zero-cost:synflow")
 
 
 def test_a_table_of_architectures_is_searched_and_its_regret_told(stand: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -156,6 +157,18 @@ def test_a_budget_that_is_measured_not_to_be_met_is_not_called_met(stand: Path, 
     assert report.lines()[0].endswith("NOT MET")
     assert report.latency.upper95 is not None
     assert report.latency.upper95 > 2.0
+
+
+def test_a_proxy_s_score_is_no_percentage_where_nothing_was_measured_to_be_met(stand: Path, bench: FakeBench) -> None:
+    bench.factor = 2.0
+    options = {"accuracy_predictor": "zero-cost:synflow", "evaluations": 60}
+    report = find(latency_ms=2.0, verify=True, rounds=1, **options)
+    assert report.lines()[0].endswith("NOT MET")
+    assert re.fullmatch(r"accuracy   synflow score [\d.]+", report.lines()[1])
+    front = find(latency_ms=2.0, pareto=("accuracy", "latency"), **options).lines()
+    points = [line for line in front if line.startswith("front")]
+    assert points
+    assert all("accuracy synflow score" in line and "%" not in line for line in points)
 
 
 def test_without_a_latency_budget_the_chosen_network_is_measured_all_the_same(stand: Path, bench: FakeBench) -> None:
