@@ -106,9 +106,10 @@ def train(
         from nas_edge.pipeline.alone.flow import alone_flow
         from nas_edge.pipeline.alone.subject import find_subject
 
-        of_supernets = {"--init": init, "--init-normalisation": init_normalisation, "--teacher": teacher}
-        of_supernets |= {"--resolutions": resolutions, "--workers": workers, "--cluster": cluster}
-        _refuse_of_supernets({**of_supernets, "--processes": processes})
+        _refuse_of_supernets({
+            "--init": init, "--init-normalisation": init_normalisation, "--teacher": teacher,
+            "--resolutions": resolutions, "--processes": processes, "--workers": workers, "--cluster": cluster,
+        })  # fmt: skip
         subject = find_subject(alone, bundle=bundle, data=data, space=space)
         with shown_progress(announce=True) as progress:
             run = alone_flow(

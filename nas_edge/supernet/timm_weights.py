@@ -15,9 +15,9 @@
 A state dict tells neither strides (they follow from which of the families it is) nor activations, padding and epsilon
 of norms. Weights compute what they did where the space has those as well: `mobilenetv3_large_*` with `ofa-mbv3-*` and
 `mobilenetv3_small_*` with `mbv3-small` (h-swish, symmetric padding, 1e-5), `tf_efficientnet_lite*` with `lite0` (ReLU6,
-TensorFlow's padding, 1e-3). A good start, but not the same function, are `tf_mobilenetv3_*`, `efficientnet_lite*` and
-`mobilenetv2_*` (padded the other way), `mobilenetv3_rw` (other gates) and MobileNetV3's `minimal` variants (ReLU and no
-gates: `mbv3-small` and `ofa-mbv3-*` refuse them, other spaces may have them).
+TensorFlow's padding, 1e-3). In these spaces a good start, but not the same function, are `tf_mobilenetv3_*`,
+`efficientnet_lite*` and `mobilenetv2_*` (padded the other way) and `mobilenetv3_rw` (other gates). MobileNetV3's
+`minimal` variants (ReLU, no gates) need a space of their own: `ofa-mbv3-*` and `mbv3-small` refuse them.
 Kernels, depths, ratios and widths need not be the space's: see `supernet.inherit`.
 """
 
