@@ -36,9 +36,10 @@ def rand_augment(batch: Tensor, count: int, strength: float, generator: torch.Ge
         drawn = torch.randint(0, len(operations), (len(batch),), generator=generator)
         signs = torch.randint(0, 2, (len(batch),), generator=generator) * 2.0 - 1
         for number, operation in enumerate(operations):
-            chosen = torch.nonzero(drawn == number).flatten().to(batch.device)
-            if len(chosen):
-                batch[chosen] = operation(batch[chosen], strength, signs[chosen].to(batch.device))
+            rows = torch.nonzero(drawn == number).flatten()
+            if len(rows):
+                at = rows.to(batch.device)
+                batch[at] = operation(batch[at], strength, signs[rows].to(batch.device))
     return batch.clamp_(0, 255)
 
 

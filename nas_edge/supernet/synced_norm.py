@@ -77,13 +77,14 @@ class _SyncedNorm(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, Tensor, Tensor, None, None]:
         x, weight, mean, variance = ctx.saved_tensors
+        deviation = (variance + ctx.eps).rsqrt()
+        # A CPU's kernel takes the statistics from the one pair of arguments, a GPU's from the other.
         _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, x, weight, mean, variance, None, None, False, ctx.eps, [False, True, True]
+            gradient, x, weight, mean, variance, mean, deviation, False, ctx.eps, [False, True, True]
         )
         if not ctx.needs_input_grad[0]:
             return None, of_weight, of_bias, None, None
         of_all_weight, of_all_bias = ctx.gather(torch.stack([of_weight, of_bias])).sum(0) / ctx.count
-        deviation = (variance + ctx.eps).rsqrt()
         # d x = scale (gradient - mean of it - normalised x times the mean of their product), written as one line in x
         scale, slope = weight * deviation, -weight * deviation.square() * of_all_weight
         offset = -scale * of_all_bias - slope * mean
