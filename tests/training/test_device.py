@@ -1,7 +1,8 @@
-"""What a GPU needs, as far as it can be shown without one: everything follows the device, and its limits are told."""
+"""What a GPU needs, as far as it can be shown without one: pictures fetched ahead, and its limits told."""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import pytest
 import torch
 
 from nas_edge.data import Dataset, Preprocess
-from nas_edge.data.augment import Augmentation, cutmix, mixup
+from nas_edge.data.augment import Augmentation
 from nas_edge.errors import ConfigError, TrainingError
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.objectives.losses import Sandwich
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.running import device, stepping
+from nas_edge.training.running import device, feeding, stepping
+from nas_edge.training.running.device import memory_told
 from nas_edge.training.running.feeding import Feed
 from nas_edge.training.running.loop import train
 from nas_edge.training.running.stepping import Setting
@@ -34,22 +36,6 @@ def setting(dataset: Dataset, template: Template, out: Path, recipe: Recipe) -> 
     return Setting(net, Sandwich(net, recipe, False), dataset, Preprocess(), 24, recipe, out)
 
 
-def test_pictures_are_augmented_and_blended_where_they_lie() -> None:
-    """The device `meta` has no numbers, and refuses whatever would mix it with another."""
-    everything = Augmentation(vertical_flip=True, rotation_degrees=10, cutout=0.3, random_ops=0)
-    generator = torch.Generator().manual_seed(0)
-    kept = Feed(PICTURES, torch.device("meta"), kept=True)
-    batch = kept.take(np.arange(8))
-    assert isinstance(batch, torch.Tensor)
-    for side in (12, 4):  # small pictures, and such as are shrunk
-        out = everything.apply(batch, side, Preprocess(), generator)
-        assert (out.device.type, tuple(out.shape)) == ("meta", (8, 3, side, side))
-    targets = torch.empty(8, 2, device="meta")
-    for blend in (mixup, cutmix):
-        images, blended = blend(out, targets, 0.5, generator)
-        assert images.device.type == blended.device.type == "meta"
-
-
 def test_batches_that_are_fetched_ahead_are_the_same_in_any_order() -> None:
     feed = Feed(PICTURES, torch.device("cpu"), kept=False)
     order = np.random.default_rng(1).permutation(20)
@@ -62,32 +48,122 @@ def test_batches_that_are_fetched_ahead_are_the_same_in_any_order() -> None:
     feed.close()
 
 
+class Watched(Feed):
+    """Notes who fetches how many pictures."""
+
+    def __init__(self, pictures: np.ndarray, device: torch.device) -> None:
+        super().__init__(pictures, device, kept=False)
+        self.fetched: list[tuple[bool, int]] = []
+
+    def _fetch(self, indices: np.ndarray) -> torch.Tensor:
+        self.fetched.append((threading.current_thread().name.startswith("pictures"), len(indices)))
+        return super()._fetch(indices)
+
+
+def test_every_batch_but_the_first_is_fetched_ahead_once_and_whole(
+    dataset: Dataset, striped_template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Watched] = []
+    monkeypatch.setattr(stepping, "Feed", lambda *given: made.append(Watched(*given)) or made[-1])
+    recipe = replace(RECIPE, batch_size=20)  # of 96 images: four batches an epoch, and a rest
+    done = train(setting(dataset, striped_template, tmp_path, recipe))
+    (feed,) = made
+    assert {size for _, size in feed.fetched} == {20}
+    assert sum(ahead for ahead, _ in feed.fetched) == done.steps - 1
+    assert sum(not ahead for ahead, _ in feed.fetched) == 1 + 3  # three for the estimate
+
+
+def test_after_a_return_to_an_earlier_state_nothing_is_left_of_what_was_fetched() -> None:
+    feed = Watched(PICTURES, torch.device("cpu"))
+    first, second, third = np.arange(15).reshape(3, 5)
+    feed.expect(second)
+    feed.take(first)
+    feed.expect(third)
+    assert np.array_equal(np.asarray(feed.take(first)), PICTURES[first])  # again, though the second was fetched
+    assert np.array_equal(np.asarray(feed.take(third)), PICTURES[third])
+    assert feed._ahead is None
+    feed.close()
+
+
+def test_pictures_are_moved_to_a_device_in_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    np.save(tmp_path / "pictures.npy", PICTURES)
+    mapped = np.load(tmp_path / "pictures.npy", mmap_mode="r")
+    copied: list[int] = []
+    monkeypatch.setattr(feeding, "_CHUNK_BYTES", 7 * PICTURES[0].nbytes)
+    monkeypatch.setattr(np, "array", lambda part: copied.append(len(part)) or part.copy())
+    assert np.array_equal(feeding.moved(mapped, torch.device("cpu")).numpy(), PICTURES)
+    assert copied == [7, 7, 6]
+
+
 def test_on_a_cpu_pictures_are_read_where_they_lie() -> None:
     feed = Feed(PICTURES, torch.device("cpu"))
     feed.expect(np.arange(3))
     assert isinstance(feed.take(np.arange(3)), np.ndarray)
 
 
+OUT_OF_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported at some other call"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+)
+
+
 def test_a_gpu_without_room_for_a_batch_is_told_with_what_to_lower(
-    dataset: Dataset, striped_template: Template, tmp_path: Path
+    dataset: Dataset, striped_template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Small(Sandwich):
-        room = 3
+        room, error = 3, RuntimeError()
 
         def backward(self, images, targets, teacher_only, rng) -> float:
             self.room -= 1
             if self.room < 0:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+                raise self.error
             return super().backward(images, targets, teacher_only, rng)
 
-    for room in (0, 5):  # in the estimate, and on the way
+    told = r"16 images of 24 px at a time .* set accumulate: 2, or lower batch_size"
+    for room, error in ((0, OUT_OF_MEMORY[0]), (5, OUT_OF_MEMORY[2])):  # in the estimate, and on the way
         at = setting(dataset, striped_template, tmp_path / str(room), RECIPE)
         objective = Small(at.net, RECIPE, False)
-        objective.room = room
-        with pytest.raises(
-            TrainingError, match=r"16 images of 24 px at a time .* set accumulate: 2, or lower batch_size"
-        ):
+        objective.room, objective.error = room, error
+        with pytest.raises(TrainingError, match=told):
             train(replace(at, objective=objective))
+
+    def full(net: torch.nn.Module, decay: float) -> None:
+        raise OUT_OF_MEMORY[1]
+
+    monkeypatch.setattr(stepping, "WeightAverage", full)  # before the first step
+    with pytest.raises(TrainingError, match=told):
+        train(setting(dataset, striped_template, tmp_path / "begin", RECIPE))
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY)
+def test_what_to_lower_is_told_of_a_processs_own_share(error: RuntimeError) -> None:
+    recipe = Recipe(batch_size=48, accumulate=2)
+    with (
+        pytest.raises(TrainingError, match=r"6 images of 96 px .*; set accumulate: 3, or lower batch_size or the res"),
+        memory_told(recipe, 96, 4),
+    ):
+        raise error
+    with pytest.raises(TrainingError, match=r"; lower batch_size or the res"), memory_told(recipe, 96, 12):
+        raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), memory_told(Recipe(), 96, 1):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+
+def test_bfloat16_is_for_gpus_that_compute_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for emulated in (True, False):
+        monkeypatch.setattr(
+            torch.cuda,
+            "is_bf16_supported",
+            lambda including_emulation=True, own=not emulated: including_emulation or own,
+        )
+        assert device.uses_bf16(Recipe()) is not emulated
+        assert not device.uses_bf16(Recipe(fp16=True))
 
 
 def test_float16_is_refused_on_a_cpu_and_beside_bfloat16(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +38,16 @@ def test_it_answers_as_its_network_does(striped_template: Template) -> None:
         expected = subnet(images).softmax(1)
     assert torch.allclose(teacher.probabilities(images), expected, atol=1e-5)
     assert teacher.probabilities(torch.randn(2, 3, 40, 40)).shape == (2, 2)
+
+
+def test_it_can_be_sent_to_another_process_before_and_after_it_was_asked(striped_template: Template) -> None:
+    net = Supernet(striped_template, 2).eval()
+    teacher = NetworkTeacher.of(net.extract(net.space.largest()))
+    images = torch.randn(2, 3, 24, 24)
+    unasked = pickle.loads(pickle.dumps(teacher))
+    expected = teacher.probabilities(images)
+    assert torch.equal(unasked.probabilities(images), expected)
+    assert torch.equal(pickle.loads(pickle.dumps(teacher)).probabilities(images), expected)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])

@@ -67,7 +67,9 @@ class Sandwich:
     def backward(self, images: Tensor, targets: Tensor, teacher_only: bool, rng: np.random.Generator) -> float:
         """See `Objective`."""
         if self.teacher is not None:
-            targets = torch.lerp(targets, self.teacher.probabilities(images), self.recipe.teacher_weight)
+            with autocast(images, self.recipe, self.bf16):
+                answers = self.teacher.probabilities(images)
+            targets = torch.lerp(targets, answers, self.recipe.teacher_weight)
         logits = self._forward(images, self.largest, True)
         loss = soft_cross_entropy(logits, targets, self.recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]

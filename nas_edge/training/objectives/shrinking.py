@@ -28,7 +28,8 @@ class Shrinking:
 
     def backward(self, images: Tensor, targets: Tensor, teacher_only: bool, rng: np.random.Generator) -> float:
         """See `Objective`; `teacher_only` changes nothing: phases say what is trained."""
-        soft = self.teacher.probabilities(images) if self.teacher is not None else None
+        with autocast(images, self.recipe, self.bf16):
+            soft = self.teacher.probabilities(images) if self.teacher is not None else None
         archs = self.space.sample(self.phase.subnets, rng)
         archs[:, self.column] = archs[0, self.column]
         side = min(self.net.template.resolutions[int(archs[0, self.column]) - 1], images.shape[-1])

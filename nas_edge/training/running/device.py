@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,23 +13,42 @@ from torch.utils.hooks import RemovableHandle
 from nas_edge.errors import ConfigError, TrainingError
 from nas_edge.training.recipe import Recipe
 
+_NO_MEMORY = ("out of memory", "status_alloc_failed")  # of torch, CUDA, NCCL; of cuDNN and cuBLAS
+
 
 def present_device() -> torch.device:
-    """The GPU that torchrun means this process to have (its `LOCAL_RANK`), the only one, or the CPU."""
+    """The GPU that torchrun means this process to have (its `LOCAL_RANK`), the only one, or the CPU.
+
+    Raises:
+        ConfigError: see `one_gpu_each`.
+    """
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    one_gpu_each(int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def one_gpu_each(processes: int) -> None:
+    """Raise ConfigError where a machine with GPUs has fewer than processes: two on one only take turns."""
+    if torch.cuda.is_available() and processes > (gpus := torch.cuda.device_count()):
+        raise ConfigError(
+            f"{processes} processes on this machine need as many GPUs, and {gpus} can be seen; start {gpus}, or hide"
+            " the GPUs to train on the CPU (CUDA_VISIBLE_DEVICES=)"
+        )
 
 
 def uses_bf16(recipe: Recipe) -> bool:
     """Whether to compute in bfloat16: as the recipe says, else where it pays.
 
-    It does on GPUs that have it. Even on CPUs with instructions for it, depthwise convolutions make a step of these
-    networks slower in bfloat16 than in float32 (`tests/benchmarks/test_training_step.py` prints both).
+    It does on GPUs that have it; older ones emulate it, slowly. Even on CPUs with instructions for it, depthwise
+    convolutions make a step of these networks slower in bfloat16 than in float32
+    (`tests/benchmarks/test_training_step.py` prints both).
     """
     if recipe.bf16 is not None:
         return recipe.bf16
-    return not recipe.fp16 and present_device().type == "cuda" and torch.cuda.is_bf16_supported()
+    if recipe.fp16 or present_device().type != "cuda":
+        return False
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def autocast(images: Tensor, recipe: Recipe, bf16: bool) -> torch.autocast:
@@ -61,10 +81,31 @@ def scale_gradients(net: nn.Module, scale: Callable[[Tensor], Tensor]) -> Remova
     return net.register_forward_hook(hook)
 
 
-def out_of_memory(error: RuntimeError, recipe: Recipe, side: int) -> TrainingError:
-    """What to lower where a GPU's memory does not suffice."""
-    more = min(2 * recipe.accumulate, recipe.batch_size // 2)
-    return TrainingError(
-        f"the GPU's memory does not suffice for {recipe.batch_size // recipe.accumulate} images of {side} px at a time"
-        f" ({str(error).splitlines()[0][:80]}); set accumulate: {more}, or lower batch_size or the resolutions"
+@contextmanager
+def memory_told(recipe: Recipe, side: int, processes: int) -> Iterator[None]:
+    """Say what to lower where a GPU's memory does not suffice.
+
+    Args:
+        recipe: of the run.
+        side: of its images, in pixels.
+        processes: that share each batch.
+
+    Raises:
+        TrainingError: instead of torch's and its libraries' errors for that.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if any(sign in str(error).lower() for sign in _NO_MEMORY):
+            raise TrainingError(_out_of_memory(str(error), recipe, side, processes)) from error
+        raise
+
+
+def _out_of_memory(error: str, recipe: Recipe, side: int, processes: int) -> str:
+    own = recipe.batch_size // processes
+    finer = [parts for parts in range(recipe.accumulate + 1, own // 2 + 1) if own % parts == 0]
+    advice = f"set accumulate: {finer[0]}, or lower" if finer else "lower"
+    return (
+        f"the GPU's memory does not suffice for {own // recipe.accumulate} images of {side} px at a time"
+        f" ({error.splitlines()[0][:80]}); {advice} batch_size or the resolutions"
     )

@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from nas_edge.errors import StorageError, TrainingError
 from nas_edge.progress import Progress, silent
 from nas_edge.training.running.average import WeightAverage
 from nas_edge.training.running.checkpoint import Position
-from nas_edge.training.running.device import out_of_memory, uses_bf16
+from nas_edge.training.running.device import memory_told, uses_bf16
 from nas_edge.training.running.growing import mean_work
 from nas_edge.training.running.history import HISTORY, History
 from nas_edge.training.running.memory import keep_freed_memory
 from nas_edge.training.running.pace import Pace
 from nas_edge.training.running.stepping import CHECKPOINT, Diverged, Run, Setting
 from nas_edge.training.running.stopping import StopRequest, stop_request
+from nas_edge.training.together.workers import Workers
 from nas_edge.units import format_duration
 
 __all__ = ["CHECKPOINT", "HISTORY", "Setting", "Trained", "train", "uses_bf16"]
@@ -73,13 +75,15 @@ def train(
     """
     net = setting.net
     keep_freed_memory()
-    run = Run(setting)
+    with memory_told(setting.recipe, setting.side, Workers.present().count):
+        run = Run(setting)
+        at = run.resume()
     if run.steps_per_epoch < 1:
         raise TrainingError(
             f"{len(setting.dataset.train)} training images do not fill a batch of {setting.recipe.batch_size};"
             " lower batch_size"
         )
-    sitting = _Sitting(run, run.resume(), time_limit_s, progress)
+    sitting = _Sitting(run, at, time_limit_s, progress)
     sitting.estimate()
     with stop_request() as stop:
         while not sitting.finished:
@@ -128,10 +132,8 @@ class _Sitting:
         """Before the first step: how long it will take, and a checkpoint to come back to."""
         if self.at.step:
             return
-        try:
+        with self.memory_told(self.run.setting.side):
             per_epoch = self.run.estimate_epoch_s()
-        except torch.OutOfMemoryError as error:
-            raise out_of_memory(error, self.run.setting.recipe, self.run.setting.side) from error
         self.pace = self.new_pace(per_epoch / self.run.steps_per_epoch)
         self.fit()
         epochs = math.ceil(self.horizon.total / self.run.steps_per_epoch)
@@ -145,15 +147,13 @@ class _Sitting:
         """The rest of the epoch: its mean loss. Raises Diverged; KeyboardInterrupt, with all saved."""
         run, at = self.run, self.at
         recipe, per_epoch = run.setting.recipe, run.steps_per_epoch
-        order = np.random.default_rng([recipe.seed, 1, at.epoch]).permutation(len(run.labels))
+        order = self.order(at.epoch)
         while at.step < min(self.horizon.total, (at.epoch + 1) * per_epoch):
             first = (at.step - at.epoch * per_epoch) * recipe.batch_size
             begun, waited_s = time.monotonic(), run.waited_s
-            try:
-                run.expect(order[first + recipe.batch_size : first + 2 * recipe.batch_size])
+            with self.memory_told(run.side(self.horizon.progress(at.step))):
+                run.expect(self.following(order[first + recipe.batch_size :]))
                 loss = run.step(at, self.horizon, order[first : first + recipe.batch_size])
-            except torch.OutOfMemoryError as error:
-                raise out_of_memory(error, recipe, run.side(self.horizon.progress(at.step))) from error
             seconds, waited_s = time.monotonic() - begun, run.waited_s - waited_s
             work = (run.side(self.horizon.progress(at.step)) / run.setting.side) ** 2
             self.pace.took(seconds, run.teacher_only(at.step, self.horizon), waited_s, work)
@@ -170,6 +170,21 @@ class _Sitting:
         mean = at.loss_total / max(1, at.losses)
         self.at = replace(at, epoch=at.epoch + 1, loss_total=0.0, losses=0)
         return mean
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Of the images in an epoch."""
+        return np.random.default_rng([self.run.setting.recipe.seed, 1, epoch]).permutation(len(self.run.labels))
+
+    def following(self, rest: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The batch of the step after the present one, none after the last; `rest`: of the epoch's images."""
+        size = self.run.setting.recipe.batch_size
+        if self.at.step + 1 >= self.horizon.total:
+            return rest[:0]
+        return rest[:size] if len(rest) >= size else self.order(self.at.epoch + 1)[:size]
+
+    def memory_told(self, side: int) -> AbstractContextManager[None]:
+        """See `device.memory_told`, of images of a side."""
+        return memory_told(self.run.setting.recipe, side, self.run.workers.count)
 
     def close_epoch(self, figures: dict[str, float]) -> None:
         """Fit the end to the time limit, write the history, save."""
@@ -223,7 +238,7 @@ class _Sitting:
         attempt = self.at.attempt + 1
         if attempt > _ATTEMPTS:
             raise TrainingError(f"{why}, in spite of {_ATTEMPTS} returns to an earlier state; lower learning_rate")
-        if not (self.run.setting.out / CHECKPOINT).exists():
+        if not self.run.saved:
             raise TrainingError(f"{why}, and no checkpoint could be written; lower learning_rate")
         self.at = replace(self.run.resume(), attempt=attempt)
         self.horizon = self.at.horizon

@@ -107,12 +107,17 @@ class Run:
         self.waited_s = 0.0
 
     def resume(self) -> Position:
-        """Where to go on: a checkpoint's place, or the beginning."""
-        path = self.setting.out / CHECKPOINT
-        if not path.exists():
-            return Position(0, 0, self.setting.recipe.epochs * self.steps_per_epoch, 0, 0.0, 0.0)
-        recipe = self.setting.recipe.to_dict()
-        return load_checkpoint(path, self.setting.net, self.average, self.optimiser, recipe, self.scaler)
+        """Where to go on: the place of process 0's checkpoint, or the beginning."""
+        net, recipe = self.setting.net, self.setting.recipe
+        with self.workers.file(self.setting.out / CHECKPOINT) as path:
+            if path is None:
+                return Position(0, 0, recipe.epochs * self.steps_per_epoch, 0, 0.0, 0.0)
+            return load_checkpoint(path, net, self.average, self.optimiser, recipe.to_dict(), self.scaler)
+
+    @property
+    def saved(self) -> bool:
+        """Whether there is a checkpoint; all processes must ask at the same time."""
+        return self.workers.first((self.setting.out / CHECKPOINT).exists()) > 0
 
     def save(self, position: Position) -> None:
         """Write the checkpoint, once for all processes. Raises StorageError, ConfigError."""
@@ -144,15 +149,17 @@ class Run:
             torch.cuda.synchronize(self.device)
 
     def expect(self, indices: NDArray[np.int64]) -> None:
-        """Begin to fetch the images of the next step's batch, where they are fetched."""
+        """Tell of the batch after the next step's, so that its images are fetched meanwhile, where they are."""
         self.feed.expect(self.workers.part(indices))
 
     def close(self) -> None:
-        """Leave the network as it came, on the CPU."""
+        """Leave the network as it came, on the CPU, and a GPU's memory to others."""
         self.feed.close()
         if self.scaling is not None:
             self.scaling.remove()
         self.setting.net.to("cpu")
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def first(self, epochs: float) -> FirstEpochs:
         """The first epochs of the run."""

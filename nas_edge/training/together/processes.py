@@ -28,6 +28,7 @@ from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.objectives.teacher import Teacher
 from nas_edge.training.recipe import Recipe
+from nas_edge.training.running.device import one_gpu_each
 from nas_edge.training.running.loop import Trained
 from nas_edge.training.supernet_run import SupernetRun, train_supernet
 from nas_edge.training.together.workers import joined_workers
@@ -44,8 +45,10 @@ def train_in_processes(
     Each gets its share of the threads that this process had. Only this one writes files and reports.
 
     Raises:
-        TrainingError: also where a process ends untimely; what was saved is there to go on from.
+        ConfigError: fewer GPUs than processes. TrainingError: also where a process ends untimely; what was saved is
+            there to go on from.
     """
+    one_gpu_each(count)
     if count == 1:
         return train_supernet(run, time_limit_s=time_limit_s, progress=progress)
     threads = torch.get_num_threads()

@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -81,6 +83,26 @@ class Workers:
         figure = torch.tensor([value], dtype=torch.float64)
         dist.broadcast(figure, 0)
         return float(figure)
+
+    @contextmanager
+    def file(self, path: Path) -> Iterator[Path | None]:
+        """Where this process finds a file of process 0, which may be on another machine; None where there is none.
+
+        All processes must ask at the same time.
+        """
+        size = int(self.first(path.stat().st_size if self.speaks and path.exists() else -1))
+        if size < 0 or self.count == 1:
+            yield path if size >= 0 else None
+            return
+        content = np.fromfile(path, np.uint8) if self.speaks else np.empty(size, np.uint8)
+        dist.broadcast(torch.from_numpy(content), 0)
+        if self.speaks:
+            yield path
+            return
+        with TemporaryDirectory() as directory:
+            copy = Path(directory) / path.name
+            copy.write_bytes(content.data)
+            yield copy
 
     def wait(self) -> None:
         """Until all processes are here."""
