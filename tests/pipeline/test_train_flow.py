@@ -23,7 +23,7 @@ from nas_edge.pipeline.learning import train_flow as flow
 from nas_edge.pipeline.learning.beginning import BEGINNING
 from nas_edge.pipeline.learning.finetuning import finetune_flow
 from nas_edge.pipeline.learning.measuring import JOURNAL, PLAN
-from nas_edge.pipeline.learning.train_flow import read_recipe, train_flow
+from nas_edge.pipeline.learning.train_flow import TrainReport, read_recipe, train_flow
 from nas_edge.pipeline.networks import FINETUNED
 from nas_edge.pipeline.running.pipelines import read_pipeline
 from nas_edge.pipeline.searching.flow import search_flow
@@ -70,6 +70,14 @@ def test_a_bundle_has_all_that_a_search_needs(trained: Path) -> None:
     assert bundle.header["recipe"]["epochs"] == 4
     assert set(bundle.header["data"]["sha256"]) == {"train", "search", "test"}
     assert not (trained / "work").exists()
+
+
+def test_a_training_that_was_cut_short_says_so(trained: Path) -> None:
+    header = load_bundle(trained).header
+    assert header["trained"]["cut_short"] is False
+    assert not any("cut it short" in line for line in TrainReport(trained, header).lines())
+    cut = header | {"trained": header["trained"] | {"cut_short": True}}
+    assert "  trained for 4 epochs: a time limit cut it short" in TrainReport(trained, cut).lines()
 
 
 def test_the_largest_is_evaluated_as_it_was_in_training(trained: Path) -> None:
@@ -255,4 +263,5 @@ def test_before_anything_was_trained_another_training_has_its_own_plan(work: Pat
         with pytest.raises(Planned):
             train_flow(str(work / "images"), str(work / "space.yaml"), out, subnets=subnets, progress=planned)
         assert not (out / "work" / JOURNAL).exists()
-    assert [f"measure {subnets} subnets" in text for subnets, text in zip((36, 40), told, strict=True)] == [True, True]
+    for subnets, text in zip((36, 40), told, strict=True):
+        assert f"measure {subnets} subnets" in text

@@ -57,8 +57,10 @@ class TrainReport(Success):
 
     def lines(self) -> list[str]:
         """For a person."""
-        figures = self.header["figures"]
+        figures, trained = self.header["figures"], self.header["trained"]
         lines = [f"bundle {self.out}: {self.header['data']['summary']}"]
+        if trained["cut_short"]:  # in this sitting or an earlier one: an end that was moved stays where it is
+            lines.append(f"  trained for {trained['epochs']} epochs: a time limit cut it short")
         for name, found in figures["search_split"].items():
             low, high = found["interval95"]
             share = f"{100 * found['accuracy']:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
@@ -319,6 +321,7 @@ def bundle_header(
             "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "epochs": done.epochs,
             "steps": done.steps,
+            "cut_short": done.cut_short,
             "training_hours": round(done.seconds / 3600, 3),
             "last_sitting_hours": round(wall_s / 3600, 3),
             "last_sitting_cpu_hours": round(cpu_s / 3600, 3),  # of all cores of this machine
