@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nas_edge.accuracy import AccuracySet
+    from nas_edge.data import Split
     from nas_edge.training.fitting.paired_fit import PairedReport
 
 PRECISIONS = ("int8", "fp16")
@@ -114,7 +115,7 @@ def measure_accuracy(
     split = bundle_dataset(found, data, progress).splits["search"]
     views = bundle_views(found)
     plain = measured.of_precision("fp32")
-    if not len(plain) or (plain.images != len(split)).any() or (plain.views != len(views)).any():
+    if not len(plain) or not _of_these(plain, found, split, len(views)):
         raise ConfigError(
             f"{found.path / ACCURACY}: was not measured on these {len(split)} images under {len(views)} views; "
             "give the images it was measured on (--data), or train the bundle again"
@@ -136,6 +137,14 @@ def measure_accuracy(
         work.rmdir()
     count = len(both.of_precision(precision))
     return AccuracyFlowReport(found.path, precision, count, fit, time.monotonic() - begun)
+
+
+def _of_these(plain: AccuracySet, bundle: Bundle, split: Split, views: int) -> bool:
+    """Whether it was these pictures, by name and label where the bundle notes them, and as many views."""
+    noted = bundle.header.get("data", {}).get("sha256", {}).get("search")
+    if noted is not None and noted != split.sha256():
+        return False
+    return bool((plain.images == len(split)).all() and (plain.views == views).all())
 
 
 def spread_over_cost(measured: AccuracySet, bundle: Bundle, count: int) -> NDArray[np.bool_]:

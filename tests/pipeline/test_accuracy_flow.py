@@ -12,8 +12,9 @@ import pytest
 from nas_edge.accuracy import read_accuracy, write_accuracy
 from nas_edge.accuracy.dataset import AccuracySet
 from nas_edge.errors import ConfigError, UnknownNameError
+from nas_edge.files import write_yaml
 from nas_edge.pipeline.accuracy_flow import measure_accuracy, spread_over_cost
-from nas_edge.pipeline.bundle import Bundle, load_bundle
+from nas_edge.pipeline.bundle import HEADER, Bundle, load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.networks import bundle_dataset, bundle_evaluator
 from nas_edge.training.measuring.evaluate import PLAIN
@@ -60,6 +61,7 @@ def test_int8_accuracy_is_measured_fitted_and_kept(bundle: Bundle) -> None:
 
 
 def test_half_precision_is_measured_as_well(bundle: Bundle) -> None:
+    note_images(bundle, bundle_dataset(bundle, None).search.sha256())
     report = measure_accuracy(str(bundle.path), "fp16", subnets=28)
     assert report.precision == "fp16"
     assert abs(report.fit.mean_change) < 0.05
@@ -98,6 +100,18 @@ def test_other_precisions_and_other_images_are_refused(bundle: Bundle, tmp_path:
     write_accuracy(bundle.path / "accuracy.csv", bundle.space, fewer)
     with pytest.raises(ConfigError, match="was not measured on these 24 images"):
         measure_accuracy(str(bundle.path))
+
+
+def note_images(bundle: Bundle, sha256: str) -> None:
+    header = bundle.header | {"data": bundle.header["data"] | {"sha256": {"search": sha256}}}
+    write_yaml(bundle.path / HEADER, header)
+
+
+def test_as_many_other_images_are_refused(bundle: Bundle) -> None:
+    note_images(bundle, "0" * 64)
+    with pytest.raises(ConfigError, match="was not measured on these 24 images"):
+        measure_accuracy(str(bundle.path))
+    assert not (bundle.path / "work" / "subnets-int8.jsonl").exists()
 
 
 def test_a_bundle_without_int8_accuracy_says_how_to_get_it(bundle: Bundle) -> None:
