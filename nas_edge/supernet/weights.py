@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 from nas_edge.errors import FormatError
-from nas_edge.files import write_atomic
+from nas_edge.files import write_bytes
 
 
 def to_stored_precision(net: nn.Module) -> nn.Module:
@@ -21,14 +22,22 @@ def to_stored_precision(net: nn.Module) -> nn.Module:
     return net
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> None:
+    """Write a safetensors file, whole. Raises StorageError, ConfigError.
+
+    safetensors' own `save_file` tells of a full disk by an error that is no OSError, so its bytes are written here.
+    """
+    write_bytes(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(about)))
+
+
 def save_weights(net: nn.Module, path: Path, *, half: bool = True) -> None:
     """Write parameters and running statistics, whole, as float16 or as they are. Raises StorageError, ConfigError."""
     tensors = {
-        name: (tensor.detach().half() if half else tensor.detach()).contiguous()
+        name: tensor.detach().half() if half else tensor.detach()
         for name, tensor in net.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    write_atomic(path, lambda temporary: save_file(tensors, str(temporary), {"format": "1"}))
+    write_tensors(path, tensors, {"format": "1"})
 
 
 def load_weights(net: nn.Module, path: Path) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from nas_edge.data import Dataset, Preprocess
 from nas_edge.data.calibration import choose_calibration
-from nas_edge.files import make_directory, write_text
+from nas_edge.errors import ConfigError, StorageError
+from nas_edge.files import write_text
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, SearchSpace, Template
 from nas_edge.supernet.inherit import Inherited
@@ -100,7 +101,7 @@ def _shrink(run: SupernetRun, net: Supernet, time_limit_s: float | None, progres
         before = phases[number - 1] if number else None
         if before is not None and sorts_channels(phase, before):
             sort_channels(net, trained=space_of(before, net.space))
-        recipe, out = run.recipe.of_phase(number), make_directory(run.out / f"{number + 1}-{phase.name}")
+        recipe, out = run.recipe.of_phase(number), _directory(run, number)
         objective = Shrinking(net, phase, recipe, uses_bf16(recipe), teacher)
         setting = Setting(net, objective, run.dataset, run.preprocess, run.side, recipe, out)
         limit = None
@@ -115,20 +116,32 @@ def _shrink(run: SupernetRun, net: Supernet, time_limit_s: float | None, progres
         if phase.largest_only and teacher is None:
             evaluator = Evaluator(choose_calibration(run.dataset.train, run.recipe.seed), run.preprocess)
             teacher = teacher_of(evaluator.recalibrated(net, net.space.largest()))
-    _join_histories(run)
+    try:
+        _join_histories(run)
+    except (StorageError, ConfigError) as error:  # the network is worth more
+        progress(1, 1, f"history not saved ({error})")
     return Trained(
         sum(part.epochs for part in parts), sum(part.steps for part in parts), sum(part.seconds for part in parts),
-        any(part.cut_short for part in parts),
+        any(part.cut_short for part in parts), parts[-1].saved,
     )  # fmt: skip
+
+
+def _directory(run: SupernetRun, number: int) -> Path:
+    """Where a phase is at work."""
+    return run.out / f"{number + 1}-{run.recipe.phases[number].name}"
 
 
 def _join_histories(run: SupernetRun) -> None:
     lines: list[str] = []
     for number, phase in enumerate(run.recipe.phases):
-        own = (run.out / f"{number + 1}-{phase.name}" / HISTORY).read_text(encoding="utf-8").splitlines()
+        path = _directory(run, number) / HISTORY
+        if not path.exists():  # the disk was full all the time
+            continue
+        own = path.read_text(encoding="utf-8").splitlines()
         lines += [f"phase,{own[0]}"] if not lines else []
         lines += [f"{phase.name},{line}" for line in own[1:]]
-    write_text(run.out / HISTORY, "\n".join(lines) + "\n")
+    if Workers.present().speaks and lines:
+        write_text(run.out / HISTORY, "\n".join(lines) + "\n")
 
 
 def _watcher(run: SupernetRun, net: Supernet, epochs: int) -> Callable[[int, WeightAverage], dict[str, float]]:

@@ -13,6 +13,7 @@ from torch.nn import functional
 from nas_edge.spaces import Template
 from nas_edge.supernet.layers import drop_connect
 from nas_edge.supernet.supernet import Supernet
+from nas_edge.training.objectives import losses
 from nas_edge.training.objectives.losses import Sandwich, soft_cross_entropy
 from nas_edge.training.recipe import Distillation, Recipe
 from nas_edge.training.running.average import WeightAverage
@@ -112,3 +113,24 @@ def test_the_average_of_weights_follows_its_formula() -> None:
         decay = min(0.9, (1 + update) / (10 + update))
         expected = decay * expected + (1 - decay) * update
     assert math.isclose(float(average.state["weight"]), expected, rel_tol=1e-4)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_small_subnets_loss_that_is_not_finite_shows_and_a_finite_one_does_not(
+    striped_template: Template, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    def loss(teacher_only: bool) -> float:
+        torch.manual_seed(0)
+        net = Supernet(striped_template, 2).train()
+        recipe = Recipe(drop_connect=0.0, dropout=0.0)
+        return Sandwich(net, recipe, False).backward(IMAGES, TARGETS, teacher_only, np.random.default_rng(0))
+
+    assert loss(False) == loss(True)  # the largest's
+    real, calls = losses.distillation, []
+
+    def spoiled(logits, soft, kind):
+        calls.append(1)
+        return real(logits, soft, kind) * (value if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(losses, "distillation", spoiled)
+    assert not math.isfinite(loss(False))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import errno
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from safetensors.torch import load_file
 
 from nas_edge.data import Dataset, Preprocess
 from nas_edge.errors import TrainingError
+from nas_edge.files import write_atomic
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.objectives.losses import Sandwich
@@ -78,16 +81,19 @@ def test_a_full_disk_is_told_and_survived(
 ) -> None:
     whole, _, _ = finish(setting(dataset, striped_template, tmp_path / "whole"))
     saves = {"count": 0}
-    real = checkpoint.save_file
+    real = checkpoint.write_tensors
 
-    def full(tensors, path, metadata) -> None:
+    def half(temporary: Path) -> None:
+        temporary.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full(path, tensors, about) -> None:
         saves["count"] += 1
         if saves["count"] in (2, 3):  # after the first and the second epoch
-            Path(path).write_bytes(b"half of it")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(tensors, path, metadata)
+            write_atomic(path, half)
+        real(path, tensors, about)
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
     survived, _, told = finish(setting(dataset, striped_template, tmp_path / "full"))
     assert_same(whole, survived)
     notes = [note for note in told if "not saved" in note]
@@ -147,6 +153,70 @@ def test_a_loss_that_is_never_finite_ends_the_run_with_what_to_do(
 ) -> None:
     with pytest.raises(TrainingError, match="in spite of 3 returns to an earlier state; lower learning_rate"):
         finish(diverging(dataset, striped_template, tmp_path, 99))
+
+
+class Spoiled(Sandwich):
+    """At one step something is left behind that is not finite; the loss looks as if nothing were wrong."""
+
+    def __init__(self, net: Supernet, recipe: Recipe, spoil: Callable[[Supernet], object]) -> None:
+        super().__init__(net, recipe, False)
+        self.spoil, self.steps = spoil, 0
+
+    def backward(self, images, targets, teacher_only, rng) -> float:
+        loss = super().backward(images, targets, teacher_only, rng)
+        self.steps += 1
+        if self.steps == 3 + 9:  # three steps are for the estimate
+            self.spoil(self.net)
+        return loss
+
+
+@pytest.mark.parametrize(("value", "clip_norm"), [(math.nan, 0.0), (math.inf, 1.0)])
+def test_a_gradient_that_is_not_finite_reaches_no_weight(
+    dataset: Dataset, striped_template: Template, tmp_path: Path, value: float, clip_norm: float
+) -> None:
+    at = setting(dataset, striped_template, tmp_path, replace(RECIPE, clip_norm=clip_norm))
+
+    def spoil(net: Supernet) -> None:
+        net.classifier.linear.weight.grad[0, 0] = value
+
+    state, done, told = finish(replace(at, objective=Spoiled(at.net, at.recipe, spoil)))
+    (note,) = [note for note in told if "back to" in note]
+    assert note == "a gradient is not finite at step 8: back to step 6, at 0.5 of the learning rate"
+    assert done.steps == 18
+    assert all(tensor.isfinite().all() for tensor in state.values())
+
+
+def test_a_state_that_is_not_finite_takes_no_good_checkpoints_place(
+    dataset: Dataset, striped_template: Template, tmp_path: Path
+) -> None:
+    def overflow(net: Supernet) -> None:
+        next(buffer for name, buffer in net.named_buffers() if name.endswith("running_var"))[0] = math.inf
+
+    at = setting(dataset, striped_template, tmp_path)
+    _, done, told = finish(replace(at, objective=Spoiled(at.net, at.recipe, overflow)))
+    (note,) = [note for note in told if "back to" in note]
+    assert note == "the weights are not finite at step 12: back to step 6, at 0.5 of the learning rate"
+    assert done.steps == 18
+    assert all(tensor.isfinite().all() for tensor in load_file(tmp_path / CHECKPOINT).values())
+    assert [row["epoch"] for row in csv.DictReader((tmp_path / HISTORY).open())] == ["1", "2", "3"]
+
+
+def test_what_training_cannot_begin_with_is_said(dataset: Dataset, striped_template: Template, tmp_path: Path) -> None:
+    at = setting(dataset, striped_template, tmp_path)
+    with torch.no_grad():
+        at.net.classifier.linear.bias[0] = math.nan
+    with pytest.raises(TrainingError, match="not finite at step 0: what training begins with cannot be used"):
+        train(at)
+    assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_a_return_beyond_a_line_of_the_history_takes_it_back(tmp_path: Path) -> None:
+    history = History(tmp_path, 0)
+    for epoch in (1, 2, 3):
+        history.add(epoch, 10 * epoch, 1.0, {"loss": 2.0})
+    history.back_to(10)
+    history.add(2, 20, 4.0, {"loss": 1.0})
+    assert [row["step"] for row in csv.DictReader((tmp_path / HISTORY).open())] == ["10", "20"]
 
 
 def test_what_follows_a_return_is_the_same_after_a_kill(

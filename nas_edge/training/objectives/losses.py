@@ -22,7 +22,7 @@ class Objective(Protocol):
     """Runs forward and backward for one batch; gradients add up in the network's parameters."""
 
     def backward(self, images: Tensor, targets: Tensor, teacher_only: bool, rng: np.random.Generator) -> float:
-        """Loss of the largest (or only) network.
+        """Loss of the largest (or only) network; one that is not finite where any network's is not.
 
         Args:
             images: normalised float [n, 3, s, s] at the largest resolution, or smaller while a run's batches grow.
@@ -73,13 +73,15 @@ class Sandwich:
         logits = self._forward(images, self.largest, True)
         loss = soft_cross_entropy(logits, targets, self.recipe.label_smoothing)
         loss.backward()  # type: ignore[no-untyped-call]
+        shown = whole = loss.detach()
         if not teacher_only:
             soft = logits.detach().softmax(dim=1)
             others = [self.smallest, *self.net.space.sample(self.recipe.random_subnets, rng)]
             for arch in others:
                 loss_of_one = distillation(self._forward(images, arch, False), soft, self.recipe.distillation)
                 loss_of_one.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
+                whole = whole + loss_of_one.detach()
+        return float(torch.where(whole.isfinite(), shown, whole))
 
 
 class Single:

@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from nas_edge.errors import FormatError, TrainingError
-from nas_edge.files import write_atomic
+from nas_edge.supernet.weights import write_tensors
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.running.average import WeightAverage
 from nas_edge.training.running.schedule import Horizon
@@ -60,10 +59,10 @@ def save_checkpoint(
     scaler: torch.amp.GradScaler,
 ) -> None:
     """Write a checkpoint whole. Raises StorageError, ConfigError: full disk or unwritable; the old one stays."""
-    tensors: dict[str, Tensor] = {f"net.{name}": t.contiguous() for name, t in net.state_dict().items()}
-    tensors |= {f"average.{name}": t.contiguous() for name, t in average.state.items()}
+    tensors: dict[str, Tensor] = {f"net.{name}": t for name, t in net.state_dict().items()}
+    tensors |= {f"average.{name}": t for name, t in average.state.items()}
     for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": t.contiguous() for name, t in state.items()}
+        tensors |= {f"optimiser.{index}.{name}": t for name, t in state.items()}
     metadata = {
         "format": str(FORMAT),
         "position": json.dumps(vars(position)),
@@ -71,7 +70,7 @@ def save_checkpoint(
         "updates": str(average.updates),
         "scaler": json.dumps(scaler.state_dict()),
     }
-    write_atomic(path, lambda temporary: save_file(tensors, str(temporary), metadata))
+    write_tensors(path, tensors, metadata)
 
 
 def load_checkpoint(

@@ -10,6 +10,7 @@ import os
 import struct
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -20,14 +21,24 @@ _MASK_DELTA = 0xA282EAD8  # of TFRecord
 class EventWriter:
     """Appends scalars to an event file of its own, whole records at a time.
 
+    After an error the file may end in half a record, behind which TensorBoard reads nothing: a new writer is needed.
+
     Args:
         directory: where TensorBoard is pointed at (`tensorboard --logdir`).
+
+    Raises:
+        OSError: the file cannot be begun.
     """
 
     def __init__(self, directory: Path) -> None:
         now = time.time()
         self.path = directory / f"events.out.tfevents.{int(now * 1e6)}.{os.getpid()}"
-        self._append(_double(1, now) + _bytes(3, b"brain.Event:2"))
+        try:
+            self._append(_double(1, now) + _bytes(3, b"brain.Event:2"))
+        except OSError:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
+            raise
 
     def add(self, step: int, figures: Mapping[str, float]) -> None:
         """Figures at a step; those that are not finite are left out. Raises OSError where they cannot be written."""

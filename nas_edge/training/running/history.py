@@ -27,6 +27,7 @@ class History:
         self.directory = directory
         self.events: EventWriter | None = None
         self.rows: list[dict[str, str]] = []
+        self.unsent: list[tuple[int, dict[str, float]]] = []  # to TensorBoard
         if self.path.exists():
             with open(self.path, newline="", encoding="utf-8") as handle:
                 self.rows = [row for row in csv.DictReader(handle) if int(row["step"]) <= step]
@@ -35,10 +36,11 @@ class History:
         """Add a line and write both files.
 
         Raises:
-            StorageError, ConfigError: cannot be written; the lines are kept and written with the next.
+            StorageError, ConfigError: cannot be written; what is missing is kept and written with the next.
         """
         plain = {name: f"{value:.5f}" for name, value in figures.items()}
         self.rows.append({"epoch": str(epoch), "step": str(step), "seconds": f"{seconds:.1f}", **plain})
+        self.unsent.append((step, dict(figures)))
         text = io.StringIO()
         writer = csv.DictWriter(text, list(self.rows[-1]), extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
@@ -46,6 +48,14 @@ class History:
         write_text(self.path, text.getvalue())
         try:
             self.events = self.events or EventWriter(self.directory)
-            self.events.add(step, figures)
+            while self.unsent:
+                self.events.add(*self.unsent[0])
+                self.unsent.pop(0)
         except OSError as error:
+            self.events = None
             raise StorageError(f"{self.directory}: {error.strerror or error}") from error
+
+    def back_to(self, step: int) -> None:
+        """Forget the lines beyond a step that the run returns to."""
+        self.rows = [row for row in self.rows if int(row["step"]) <= step]
+        self.unsent = [(at, figures) for at, figures in self.unsent if at <= step]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_edge.errors import StorageError, TrainingError
+from nas_edge.errors import ConfigError, StorageError, TrainingError
 from nas_edge.progress import Progress, silent
 from nas_edge.training.running.average import WeightAverage
 from nas_edge.training.running.checkpoint import Position
@@ -41,12 +41,14 @@ class Trained:
         epochs, steps: completed.
         seconds: of training in all, earlier sittings included.
         cut_short: whether the time limit moved the end.
+        saved: whether the end of it lies in the checkpoint; the disk may have been full.
     """
 
     epochs: int
     steps: int
     seconds: float
     cut_short: bool
+    saved: bool = True
 
 
 def train(
@@ -59,9 +61,10 @@ def train(
     """Train until the recipe's end or the time limit, resuming a checkpoint in `setting.out` if there is one.
 
     Every step draws from generators seeded by (seed, step) alone, so a run that was killed and resumed gives the
-    same weights, bit for bit on one process. With a time limit the end is moved by measured speed instead. A loss that
-    is not finite brings back the last checkpoint; from there on other numbers are drawn, at half the learning rate. A
-    full disk is told, and training goes on. Ctrl-C saves after the step under way.
+    same weights, bit for bit on one process. With a time limit the end is moved by measured speed instead. A loss, a
+    gradient or weights that are not finite bring back the last checkpoint; from there on other numbers are drawn, at
+    half the learning rate. A disk that is full, or can no longer be written, is told, and training goes on. Ctrl-C
+    saves after the step under way.
 
     Args:
         setting: what is trained on what. Its net gets the averaged weights in the end.
@@ -99,7 +102,7 @@ def train(
     net.load_state_dict(run.average.state, strict=False)
     run.close()
     at, planned = sitting.at, setting.recipe.epochs * run.steps_per_epoch
-    return Trained(at.epoch, at.step, at.seconds, at.step < planned)
+    return Trained(at.epoch, at.step, at.seconds, at.step < planned, sitting.saved)
 
 
 class _Sitting:
@@ -108,6 +111,7 @@ class _Sitting:
     Attributes:
         at: the present position.
         horizon: the end, as far as it is known.
+        saved: whether the last attempt to save succeeded.
     """
 
     def __init__(self, run: Run, at: Position, time_limit_s: float | None, progress: Progress) -> None:
@@ -115,7 +119,7 @@ class _Sitting:
         self.horizon = at.horizon
         self.history = History(run.setting.out, at.step)
         self.begun, self.before_s = time.monotonic(), at.seconds
-        self.saved_at = self.begun
+        self.saved, self.saved_at = True, self.begun
         self.pace = self.new_pace(None)
 
     @property
@@ -140,7 +144,10 @@ class _Sitting:
         whole_s = per_epoch * self.horizon.total / self.run.steps_per_epoch  # the last epoch may be cut short
         about = f"about {format_duration(whole_s)} for {epochs} epochs of {format_duration(per_epoch)}"
         self.tell(about)
-        self.save()
+        try:
+            self.save()
+        except Diverged as error:
+            raise TrainingError(f"{error}: what training begins with cannot be used") from error
         self.run.workers.wait()
 
     def epoch(self, stop: StopRequest) -> float:
@@ -160,13 +167,15 @@ class _Sitting:
             at = replace(at, step=at.step + 1, loss_total=at.loss_total + loss, losses=at.losses + 1)
             self.at = at
             self.tell(f"epoch {at.epoch + 1}, loss {loss:.3f}, {self.pace.describe(recipe.batch_size)}")
-            if self.run.workers.mean(float(stop.asked))[0] > 0:
+            long_ago = time.monotonic() - self.saved_at > _SAVE_EVERY_S
+            stopped, due = run.workers.mean(float(stop.asked), float(long_ago))  # all processes save at the same step
+            if stopped or due:
                 self.save()
+            if stopped:
                 raise KeyboardInterrupt
-            if time.monotonic() - self.saved_at > _SAVE_EVERY_S:
-                self.save()
             if at.step % max(1, per_epoch // _FITS) == 0:
                 self.fit()
+        self.verify()
         mean = at.loss_total / max(1, at.losses)
         self.at = replace(at, epoch=at.epoch + 1, loss_total=0.0, losses=0)
         return mean
@@ -218,20 +227,28 @@ class _Sitting:
         return Pace(max(_FITS, _WINDOW * self.run.steps_per_epoch), step_s, time.monotonic)
 
     def save(self) -> None:
-        """The checkpoint, whole."""
+        """The checkpoint, whole. Raises Diverged instead of replacing one that can be trained on by one that cannot."""
+        self.verify()
         horizon = self.horizon
         self.at = replace(
             self.at, total=horizon.total, moved_at=horizon.step, fraction=horizon.fraction, seconds=self.seconds
         )
-        self.keep(lambda: self.run.save(self.at))
+        self.saved = self.keep(lambda: self.run.save(self.at))
         self.saved_at = time.monotonic()
 
-    def keep(self, write: Callable[[], None]) -> None:
-        """Write, or say that it could not be done: hours of training outweigh a disk that is full for a while."""
+    def keep(self, write: Callable[[], None]) -> bool:
+        """Write, or say that it could not be done: hours of training outweigh a disk that fails for a while."""
         try:
             write()
-        except StorageError as error:
+        except (StorageError, ConfigError) as error:
             self.tell(f"not saved ({error}); training goes on, saving is tried again")
+            return False
+        return True
+
+    def verify(self) -> None:
+        """Raise Diverged where the state is not finite; in all processes alike."""
+        if not self.run.workers.first(float(self.run.finite())):
+            raise Diverged("the weights are not finite", self.at.step)
 
     def roll_back(self, why: Diverged) -> None:
         """Back to the last checkpoint, with other random numbers and half the learning rate from there on."""
@@ -242,6 +259,7 @@ class _Sitting:
             raise TrainingError(f"{why}, and no checkpoint could be written; lower learning_rate")
         self.at = replace(self.run.resume(), attempt=attempt)
         self.horizon = self.at.horizon
+        self.history.back_to(self.at.step)
         self.tell(f"{why}: back to step {self.at.step}, at {0.5**attempt:g} of the learning rate")
 
     def tell(self, text: str) -> None:

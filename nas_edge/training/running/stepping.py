@@ -23,6 +23,7 @@ from nas_edge.training.running.average import WeightAverage
 from nas_edge.training.running.checkpoint import Position, load_checkpoint, save_checkpoint
 from nas_edge.training.running.device import gradient_scaler, present_device, scale_gradients, uses_bf16
 from nas_edge.training.running.feeding import Feed
+from nas_edge.training.running.finite import all_finite
 from nas_edge.training.running.growing import growing_side
 from nas_edge.training.running.schedule import FirstEpochs, Horizon, learning_rate
 from nas_edge.training.together.exchange import quickest_gather
@@ -61,10 +62,10 @@ class Setting:
 
 
 class Diverged(Exception):
-    """A loss that is not finite."""
+    """A loss, a gradient or weights that are not finite: training cannot go on from there."""
 
-    def __init__(self, loss: float, step: int) -> None:
-        super().__init__(f"the loss is {loss} at step {step}")
+    def __init__(self, what: str, step: int) -> None:
+        super().__init__(f"{what} at step {step}")
 
 
 class Run:
@@ -186,10 +187,13 @@ class Run:
         (loss,) = self.workers.mean(loss)
         if not math.isfinite(loss):
             self.optimiser.zero_grad()
-            raise Diverged(loss, at.step)
+            raise Diverged(f"the loss is {loss}", at.step)
         if self.first(recipe.freeze_epochs).includes(at.step, horizon):
             for parameter in self.frozen:
                 parameter.grad = None  # the optimiser passes it over
+        if not self.scaler.is_enabled() and not self._finite_gradients():
+            self.optimiser.zero_grad()
+            raise Diverged("a gradient is not finite", at.step)
         if recipe.clip_norm:
             self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
@@ -198,6 +202,15 @@ class Run:
         self.optimiser.zero_grad()
         self.average.update(self.setting.net)
         return loss
+
+    def finite(self) -> bool:
+        """Whether weights, their average and the optimiser's state can be trained on."""
+        moments = (each for state in self.optimiser.state.values() for each in state.values())
+        return all_finite([*self.setting.net.state_dict().values(), *self.average.state.values(), *moments])
+
+    def _finite_gradients(self) -> bool:
+        """After any not-a-number in them, all weights would be none; a single subnet's may spoil what all share."""
+        return all_finite([p.grad for p in self.parameters if p.grad is not None])
 
     def backward(self, step: int, attempt: int, indices: NDArray[np.int64], teacher_only: bool, side: int) -> float:
         """Forward and backward of this process's share of a batch at a side, part by part: the mean loss."""

@@ -14,18 +14,16 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from nas_edge.data import Dataset, Preprocess
 from nas_edge.errors import NasEdgeError
-from nas_edge.files import write_atomic
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, SearchSpace
 from nas_edge.supernet.recalibrate import recalibrate
 from nas_edge.supernet.static import StaticBlock, StaticNet
 from nas_edge.supernet.supernet import initialise
-from nas_edge.supernet.weights import to_stored_precision
+from nas_edge.supernet.weights import to_stored_precision, write_tensors
 from nas_edge.training.measuring.evaluate import Evaluator
 from nas_edge.training.objectives.losses import Single
 from nas_edge.training.recipe import Recipe
@@ -154,10 +152,9 @@ class _BestEpoch:
             self._keep()
 
     def _keep(self) -> None:
-        tensors = {name: tensor.contiguous() for name, tensor in self.state.items()}
         about = {"epoch": str(self.epoch), "accuracy": repr(self.accuracy)}
         try:
-            write_atomic(self.path, lambda temporary: save_file(tensors, str(temporary), about))
+            write_tensors(self.path, self.state, about)
         except NasEdgeError as error:  # a full disk must not end a training; the weights are in memory as well
             self.progress(self.epoch, self.epoch, f"not saved ({error}); training goes on")
 

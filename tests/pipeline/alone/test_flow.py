@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from nas_edge.cli.main import invoke
-from nas_edge.errors import ConfigError, NasEdgeError, TrainingError
+from nas_edge.errors import ConfigError, NasEdgeError, StorageError, TrainingError
 from nas_edge.files import read_yaml, write_yaml
 from nas_edge.pipeline.alone.flow import alone_flow
 from nas_edge.pipeline.alone.subject import Subject, find_subject
@@ -234,12 +234,12 @@ def test_full_disk_while_the_best_weights_are_kept_loses_nothing(
 ) -> None:
     from nas_edge.training.single import alone
 
-    def full(tensors, path, metadata) -> None:
-        raise OSError(28, "No space left on device")
+    def full(path, tensors, about) -> None:
+        raise StorageError(f"{path}: the disk is full")
 
     told: list[str] = []
     alone_flow(subject, tmp_path / "whole", epochs=2, recipe=RECIPE)
-    monkeypatch.setattr(alone, "save_file", full)
+    monkeypatch.setattr(alone, "write_tensors", full)
     alone_flow(subject, tmp_path / "full", epochs=2, recipe=RECIPE, progress=lambda *note: told.append(note[2]))
     assert any("the disk is full" in note and "training goes on" in note for note in told)
     assert (tmp_path / "full" / FINETUNED).read_bytes() == (tmp_path / "whole" / FINETUNED).read_bytes()
