@@ -15,7 +15,7 @@ import nas_edge
 PACKAGE = Path(nas_edge.__file__).parent
 
 # Files at the top that every room may use.
-GROUND = {"units", "errors", "origin", "files", "progress", "resources"}
+GROUND = {"units", "errors", "origin", "files", "differences", "progress", "resources"}
 
 # "How it is built" in the README: room -> rooms that it may import.
 MAY_IMPORT: dict[str, set[str]] = {

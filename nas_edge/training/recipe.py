@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
 from nas_edge.data.augment import Augmentation
+from nas_edge.differences import differences
 from nas_edge.errors import ConfigError, UnknownKeyError
 from nas_edge.training.objectives.phases import Phase
 
@@ -157,6 +159,16 @@ class Recipe:
             return cls(**values)
         except (TypeError, AttributeError, ValueError) as error:
             raise ConfigError(f"{where}: does not describe a recipe ({error})") from error
+
+
+def recipe_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """In one line, "" for none; what an earlier nas-edge could not say in a recipe was as it is by default now."""
+    return differences(_filled(then), _filled(now))
+
+
+def _filled(noted: Mapping[str, Any]) -> dict[str, Any]:
+    default = Recipe().to_dict()
+    return default | dict(noted) | {"augmentation": default["augmentation"] | noted.get("augmentation", {})}
 
 
 def _check_number(what: str, value: object, default: object) -> None:

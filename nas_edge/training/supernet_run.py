@@ -26,7 +26,10 @@ from nas_edge.training.objectives.teacher import Teacher, teacher_of
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.running.average import WeightAverage
 from nas_edge.training.running.loop import HISTORY, Setting, Trained, train, uses_bf16
+from nas_edge.training.running.same_recipe import hold_to_recipe
 from nas_edge.training.together.workers import Workers
+
+_WATCH_EVERY = 5
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,18 @@ class SupernetRun:
     recipe: Recipe
     init: Callable[[Supernet], object] | None
     out: Path
-    watch_every: int = 5
+    watch_every: int = _WATCH_EVERY
     teacher: Teacher | None = None
 
     @property
     def side(self) -> int:
         """Resolution in pixels that batches are made at: no network, nor the teacher, sees an enlarged picture."""
         return max(*self.template.resolutions, self.teacher.side if self.teacher else 0)
+
+
+def watch_interval(epochs: int) -> int:
+    """Epochs between evaluations in a run of so many: at most five; short runs have learning curves as well."""
+    return max(1, min(_WATCH_EVERY, epochs // 12))
 
 
 def middle(space: SearchSpace, num_classes: int) -> Population:
@@ -76,6 +84,8 @@ def train_supernet(
     """
     import torch
 
+    phases = range(len(run.recipe.phases))
+    hold_to_recipe(run.out, run.recipe, {_directory(run, each).name: run.recipe.of_phase(each) for each in phases})
     torch.manual_seed(run.recipe.seed)
     net = Supernet(run.template, len(run.dataset.classes))
     if run.init is not None and isinstance(taken := run.init(net), Inherited):
@@ -103,7 +113,7 @@ def _shrink(run: SupernetRun, net: Supernet, time_limit_s: float | None, progres
             sort_channels(net, trained=space_of(before, net.space))
         recipe, out = run.recipe.of_phase(number), _directory(run, number)
         objective = Shrinking(net, phase, recipe, uses_bf16(recipe), teacher)
-        setting = Setting(net, objective, run.dataset, run.preprocess, run.side, recipe, out)
+        setting = Setting(net, objective, run.dataset, run.preprocess, run.side, recipe, out, whole=run.recipe)
         limit = None
         if time_limit_s is not None:
             cost = [each.epochs * each.subnets for each in phases]

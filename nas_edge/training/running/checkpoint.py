@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from torch import Tensor, nn
 
 from nas_edge.errors import FormatError, TrainingError
 from nas_edge.supernet.weights import write_tensors
-from nas_edge.training.recipe import Recipe
+from nas_edge.training.recipe import recipe_differences
 from nas_edge.training.running.average import WeightAverage
 from nas_edge.training.running.schedule import Horizon
 
 FORMAT = 1
+_PARTS = ("net", "average", "optimiser")
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,13 @@ def save_checkpoint(
     position: Position,
     recipe: dict[str, Any],
     scaler: torch.amp.GradScaler,
+    whole: dict[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint whole. Raises StorageError, ConfigError: full disk or unwritable; the old one stays."""
+    """Write a checkpoint whole; `whole` is the recipe of all phases where it is of one of several.
+
+    Raises:
+        StorageError, ConfigError: full disk or unwritable; the old one stays.
+    """
     tensors: dict[str, Tensor] = {f"net.{name}": t for name, t in net.state_dict().items()}
     tensors |= {f"average.{name}": t for name, t in average.state.items()}
     for index, state in optimiser.state_dict()["state"].items():
@@ -70,7 +78,14 @@ def save_checkpoint(
         "updates": str(average.updates),
         "scaler": json.dumps(scaler.state_dict()),
     }
-    write_tensors(path, tensors, metadata)
+    write_tensors(path, tensors, metadata | ({"whole_recipe": json.dumps(whole)} if whole else {}))
+
+
+def noted_recipes(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The recipe of a checkpoint, and that of all phases where it says so. Raises FormatError."""
+    with _opened(path) as (_, metadata):
+        whole = metadata.get("whole_recipe")
+        return json.loads(metadata["recipe"]), json.loads(whole) if whole else None
 
 
 def load_checkpoint(
@@ -81,55 +96,69 @@ def load_checkpoint(
     recipe: dict[str, Any],
     scaler: torch.amp.GradScaler,
 ) -> Position:
-    """Restore a run in place.
+    """Restore a run in place; nothing has changed where an error is raised.
 
     Raises:
         FormatError: truncated, or not a checkpoint. TrainingError: of another recipe (with the difference) or space.
     """
-    try:
-        with safe_open(str(path), "pt") as handle:
-            metadata = handle.metadata() or {}
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a mapping
-    except (SafetensorError, OSError) as error:
-        raise FormatError(f"{path}: is not a whole safetensors file ({error}); delete it to start afresh") from error
-    if metadata.get("format") != str(FORMAT) or "position" not in metadata:
-        raise FormatError(f"{path}: is not a checkpoint that this version reads")
-    _same_recipe(json.loads(metadata["recipe"]), recipe, path)
-    parts: dict[str, dict[str, Tensor]] = {"net": {}, "average": {}, "optimiser": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
-    own = net.state_dict()
-    for name, tensor in own.items():
-        saved = parts["net"].get(name)
-        if saved is None or saved.shape != tensor.shape:
-            shape = "is missing" if saved is None else f"has shape {tuple(saved.shape)}, not {tuple(tensor.shape)}"
-            raise TrainingError(f"{path}: is of another space: {name!r} {shape}")
-    net.load_state_dict(parts["net"])
-    for name, tensor in average.state.items():
-        tensor.copy_(parts["average"][name])
-    average.updates = int(metadata["updates"])
-    if scale := json.loads(metadata.get("scaler", "{}")):  # empty but in float16
-        scaler.load_state_dict(scale)
+    with _opened(path) as (handle, metadata):
+        if different := recipe_differences(json.loads(metadata["recipe"]), recipe):
+            raise TrainingError(
+                f"{path}: was trained with another recipe ({different}); go on with that, or delete the file to start"
+                " anew"
+            )
+        position, updates = Position(**json.loads(metadata["position"])), int(metadata["updates"])
+        scale = json.loads(metadata.get("scaler", "{}"))
+        parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
+        for name in handle.keys():  # noqa: SIM118 - not a mapping
+            part, _, rest = name.partition(".")
+            parts[part][rest] = handle.get_tensor(name)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    _check_same_shapes(path, parts["net"], net.state_dict())
+    _check_same_shapes(path, parts["average"], average.state)
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in parts["optimiser"].items():
         index, _, field = name.partition(".")
+        if not index.isdecimal() or int(index) >= len(parameters):
+            raise TrainingError(f"{path}: is of another network: its optimiser knows {name!r}, which is none of this")
         like = parameters[int(index)]
+        if tensor.ndim and tensor.shape != like.shape:
+            shapes = f"{tuple(tensor.shape)}, not {tuple(like.shape)}"
+            raise TrainingError(f"{path}: is of another network: its optimiser's {name!r} has shape {shapes}")
         # In the parameter's layout, as the optimiser itself makes them: it walks through both as they lie in memory.
         laid_out = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
         state.setdefault(int(index), {})[field] = laid_out
+    net.load_state_dict(parts["net"])
+    for name, tensor in average.state.items():
+        tensor.copy_(parts["average"][name])
+    average.updates = updates
+    if scale:  # empty but in float16
+        scaler.load_state_dict(scale)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    return Position(**json.loads(metadata["position"]))
+    return position
 
 
-def _same_recipe(saved: dict[str, Any], wanted: dict[str, Any], path: Path) -> None:
-    # What a recipe could not say when the checkpoint was written was as it is by default now.
-    defaults = Recipe().to_dict()
-    saved, wanted = defaults | saved, defaults | json.loads(json.dumps(wanted))
-    different = [key for key in sorted(saved.keys() | wanted.keys()) if saved.get(key) != wanted.get(key)]
-    if different:
-        changes = ", ".join(f"{key}: {saved.get(key)!r} then, {wanted.get(key)!r} now" for key in different)
-        raise TrainingError(
-            f"{path}: was trained with another recipe ({changes}); go on with that, or delete the file to start anew"
-        )
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, Mapping[str, str]]]:
+    """A checkpoint's tensors and metadata. Raises FormatError, also for what is wrong with them inside."""
+    try:
+        with safe_open(str(path), "pt") as handle:
+            metadata = handle.metadata() or {}
+            if metadata.get("format") != str(FORMAT):
+                raise FormatError(f"{path}: is not a checkpoint that this version reads")
+            yield handle, metadata
+    except (SafetensorError, OSError) as error:
+        raise FormatError(f"{path}: is not a whole safetensors file ({error}); delete it to start afresh") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path}: is not a checkpoint that this version reads ({error!r})") from error
+
+
+def _check_same_shapes(path: Path, saved: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    """Raise TrainingError where either has a tensor that the other has not, or not in this shape."""
+    for name in sorted(saved.keys() | own.keys()):
+        theirs, ours = (tuple(each[name].shape) if name in each else None for each in (saved, own))
+        if theirs == ours:
+            continue
+        expected = "there is none" if ours is None else f"not {ours}"
+        wrong = "is missing" if theirs is None else f"has shape {theirs}, {expected}"
+        raise TrainingError(f"{path}: is of another space: {name!r} {wrong}")

@@ -49,6 +49,7 @@ class Setting:
         recipe: everything else.
         out: directory of checkpoint and history.
         device: where to compute, None for a GPU where there is one.
+        whole: recipe of all phases, where this is one of several; noted in checkpoints.
     """
 
     net: nn.Module
@@ -59,6 +60,7 @@ class Setting:
     recipe: Recipe
     out: Path
     device: torch.device | None = None
+    whole: Recipe | None = None
 
 
 class Diverged(Exception):
@@ -124,9 +126,9 @@ class Run:
         """Write the checkpoint, once for all processes. Raises StorageError, ConfigError."""
         if not self.workers.speaks:
             return
-        path = self.setting.out / CHECKPOINT
-        recipe = self.setting.recipe.to_dict()
-        save_checkpoint(path, self.setting.net, self.average, self.optimiser, position, recipe, self.scaler)
+        path, recipe = self.setting.out / CHECKPOINT, self.setting.recipe.to_dict()
+        whole = self.setting.whole.to_dict() if self.setting.whole else None
+        save_checkpoint(path, self.setting.net, self.average, self.optimiser, position, recipe, self.scaler, whole)
 
     def estimate_epoch_s(self) -> float:
         """Seconds an epoch will take, from a few steps on a copy of the state that is put back."""
