@@ -8,6 +8,7 @@ network.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from nas_edge.training.measuring.evaluate import Evaluator
 from nas_edge.training.objectives.losses import Single
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.running.average import WeightAverage
-from nas_edge.training.running.loop import Setting, Trained, train, uses_bf16
+from nas_edge.training.running.loop import CHECKPOINT, Setting, Trained, train, uses_bf16
 
 BEST = "best.safetensors"
 
@@ -46,9 +47,10 @@ def alone_recipe(recipe: Recipe, epochs: int | None, seed: int) -> Recipe:
     if recipe.phases:
         first, total = recipe.phases[0], sum(phase.epochs for phase in recipe.phases)
         own = replace(recipe, epochs=total, learning_rate=first.learning_rate, warmup_epochs=first.warmup_epochs)
+    epochs = own.epochs if epochs is None else epochs
     return replace(
-        own, epochs=own.epochs if epochs is None else epochs, teacher_epochs=0, freeze_epochs=0, phases=(),
-        random_subnets=0, bf16=None, seed=seed,
+        own, epochs=epochs, warmup_epochs=min(own.warmup_epochs, epochs / 4), teacher_epochs=0, freeze_epochs=0,
+        phases=(), random_subnets=0, bf16=None, seed=seed,
     )  # fmt: skip
 
 
@@ -107,6 +109,9 @@ def train_alone(
     Raises:
         TrainingError, FormatError: see `training.running.loop.train`.
     """
+    if not (out / CHECKPOINT).exists():  # nothing to go on from: the best of another training is none of this one
+        with suppress(OSError):
+            (out / BEST).unlink(missing_ok=True)
     best = _BestEpoch(net, dataset, evaluator, out / BEST, progress)
     setting = Setting(
         net, Single(net, net.resolution, recipe, uses_bf16(recipe)), dataset, preprocess, net.resolution, recipe, out
