@@ -12,25 +12,30 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nas_edge.errors import NasEdgeError
-from nas_edge.files import make_directory, read_yaml
+from nas_edge.errors import NasEdgeError, StorageError, TrainingError
+from nas_edge.files import make_directory
 from nas_edge.units import parse_duration_s
+
+if TYPE_CHECKING:
+    from nas_edge.training.together.workers import Workers
 
 WORK = "work"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as the command line says: 0, or 2 with one line on stderr."""
+    """Train as the command line says: 0, or else one line on stderr and 2 for the user's mistake, 1 for a failure."""
     options = _parser().parse_args(arguments)
     try:
         _train(options)
     except NasEdgeError as error:
         sys.stderr.write(f"error: {error}\n")
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("stopped; the same command goes on from here\n")
         return 130
@@ -54,17 +59,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(options: argparse.Namespace) -> None:
     from nas_edge.data import Preprocess, load_dataset
+    from nas_edge.pipeline.learning.beginning import beginning, hold_to_beginning
+    from nas_edge.pipeline.learning.fitting import fitting_batch
+    from nas_edge.pipeline.learning.measuring import forget_measuring
     from nas_edge.pipeline.learning.starting import told_start
     from nas_edge.pipeline.learning.teaching import find_teacher
+    from nas_edge.pipeline.learning.train_flow import check_unfinished, read_recipe
+    from nas_edge.pipeline.running.directory import held
     from nas_edge.spaces import SearchSpace
     from nas_edge.training.recipe import Recipe
     from nas_edge.training.running.device import uses_bf16
-    from nas_edge.training.supernet_run import SupernetRun, train_supernet
+    from nas_edge.training.running.loop import CHECKPOINT
+    from nas_edge.training.supernet_run import SupernetRun, train_supernet, watch_interval
     from nas_edge.training.together.workers import joined_workers
 
-    given = dict(read_yaml(options.recipe)) if options.recipe else {}
-    given |= {"epochs": options.epochs} if options.epochs else {}
-    given.setdefault("teacher_epochs", min(Recipe.teacher_epochs, int(given.get("epochs", Recipe.epochs)) // 5))
+    given = read_recipe(options.recipe) if options.recipe else {}
+    given |= {"epochs": options.epochs} if options.epochs is not None else {}
     recipe = Recipe.from_dict({**given, "seed": options.seed})
     recipe = replace(recipe, bf16=uses_bf16(recipe))
     limit_s = parse_duration_s(options.time_limit) if options.time_limit else None
@@ -72,11 +82,22 @@ def _train(options: argparse.Namespace) -> None:
     start = told_start(options.init, template, options.init_normalisation)
     taught = find_teacher(options.teacher, template) if options.teacher else None
     preprocess = start.preprocess if start else taught.preprocess if taught else Preprocess()
+    check_unfinished(options.out)
     dataset = load_dataset(options.data, seed=options.seed)
+    if "batch_size" not in given:
+        recipe = fitting_batch(recipe, len(dataset.train))
     if taught:
         taught.check(dataset.classes, preprocess)
-    with joined_workers() as workers:
-        out = make_directory(options.out / WORK)
+    work: Path = options.out / WORK
+    with joined_workers() as workers, ExitStack() as until_done:
+
+        def claim() -> None:
+            make_directory(work)
+            until_done.enter_context(held(work))
+            check_unfinished(options.out)
+            if not (begun := any(work.rglob(CHECKPOINT))):
+                forget_measuring(work)
+            hold_to_beginning(work, beginning(template, dataset, start, taught), begun)
 
         def tell(done: float, total: float, text: str) -> None:
             if workers.speaks:
@@ -84,9 +105,25 @@ def _train(options: argparse.Namespace) -> None:
 
         for note in start.notes if start else ():
             tell(0, 1, note)
+        _in_first(workers, claim)
         fill, teacher = start.fill if start else None, taught.network() if taught else None
-        run = SupernetRun(template, dataset, preprocess, recipe, fill, out, watch_every=0, teacher=teacher)
-        train_supernet(run, time_limit_s=limit_s, progress=tell)
+        watch_every = watch_interval(recipe.epochs)
+        run = SupernetRun(template, dataset, preprocess, recipe, fill, work, watch_every, teacher)
+        _, done = train_supernet(run, time_limit_s=limit_s, progress=tell)
+        if workers.speaks and not done.saved:
+            raise StorageError(f"{work}: what was trained last is not saved; run the command again to train that anew")
+
+
+def _in_first(workers: Workers, do: Callable[[], None]) -> None:
+    """Do something in process 0 only; where it cannot be done, none goes on. Raises NasEdgeError."""
+    error: NasEdgeError | None = None
+    if workers.speaks:
+        try:
+            do()
+        except NasEdgeError as raised:
+            error = raised
+    if workers.first(float(error is not None)):
+        raise error or TrainingError("process 0 says what is wrong")
 
 
 if __name__ == "__main__":

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from nas_edge.pipeline.running.directory import held
+from nas_edge.training.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # What a wheel of torch 2.11 to 2.13 brings or asks for by itself.
@@ -73,7 +77,11 @@ def trained(tmp_path: Path, cifar: Path, *more: str) -> Path:
 
 def test_arrays_need_no_other_package_and_leave_what_nas_edge_train_goes_on_from(tmp_path: Path, cifar: Path) -> None:
     work = trained(tmp_path, cifar)
-    assert {path.name for path in work.iterdir()} >= {"checkpoint.safetensors", "history.csv"}
+    assert {path.name for path in work.iterdir()} >= {"checkpoint.safetensors", "history.csv", "beginning.json"}
+    (row,) = csv.DictReader((work / "history.csv").open())
+    assert all(0 <= float(row[name]) <= 1 for name in ("smallest", "middle", "largest"))  # also without ONNX Runtime
+    (events,) = work.glob("*tfevents*")
+    assert b"largest" in events.read_bytes()
 
 
 def test_phases_whose_teacher_is_the_largest_network_need_none_either(tmp_path: Path, cifar: Path) -> None:
@@ -95,3 +103,46 @@ def test_a_file_of_weights_and_a_bundle_to_begin_with_are_options(tmp_path: Path
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "unknown pretrained start 'nothing'" in done.stderr
+
+
+def arguments(tmp_path: Path, cifar: Path, *more: str) -> list[str]:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    given = ["--data", str(cifar), "--space", str(tmp_path / "space.yaml"), "--out", str(tmp_path / "bundle")]
+    return [*given, "--epochs", "1", *more]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "told"),
+    [
+        ("", (), "a recipe is a mapping"),
+        ("epochs: ten\n", ("--seed", "0"), "epochs must be a whole number"),
+        ("mixup: 0.1\n", ("--epochs", "0"), "epochs >= 1"),
+        ("mixpu: 0.1\n", (), "recipe.yaml:1: unknown key 'mixpu'; did you mean 'mixup'"),
+    ],
+)
+def test_a_mistake_in_what_is_asked_is_one_line(
+    tmp_path: Path, cifar: Path, capsys: pytest.CaptureFixture[str], recipe: str, more: tuple[str, ...], told: str
+) -> None:
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    assert main(arguments(tmp_path, cifar, "--recipe", str(tmp_path / "recipe.yaml"), *more)) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+
+
+def test_few_images_and_a_directory_in_use_or_of_other_images_or_finished(
+    tmp_path: Path, cifar: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in cifar.iterdir():  # 60 training images for batches of 64
+        path.write_bytes(path.read_bytes()[: 15 * 3073])
+    few = arguments(tmp_path, cifar)
+    assert main(few) == 0
+    with held(tmp_path / "bundle" / "work"):
+        assert main(few) == 2
+    assert "another nas-edge is at work there" in capsys.readouterr().err
+    assert main([*few, "--seed", "1"]) == 2  # other images to search with
+    assert "was begun with something else (images." in capsys.readouterr().err
+    (tmp_path / "bundle" / "bundle.yaml").write_text("format: 1\n")
+    assert main(few) == 2
+    assert "holds a finished bundle" in capsys.readouterr().err

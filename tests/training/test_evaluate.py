@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import binomtest
 
-from nas_edge.training.measuring.evaluate import Evaluation, View, fixed_views, wilson
+from nas_edge.data import Dataset, Preprocess
+from nas_edge.spaces import Template
+from nas_edge.supernet.supernet import Supernet
+from nas_edge.training.measuring import evaluate
+from nas_edge.training.measuring.evaluate import Evaluation, Evaluator, View, fixed_views, wilson
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 20), (19, 20), (395, 431)])
@@ -27,3 +32,18 @@ def test_accuracy_is_over_views_and_balanced_accuracy_over_classes() -> None:
     found = Evaluation(correct, np.zeros(4, np.int64), np.array([0, 0, 0, 1]))
     assert found.accuracy == pytest.approx(5 / 8)
     assert found.balanced_accuracy == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_torch_answers_as_onnx_runtime_does_and_stands_in_for_it(
+    dataset: Dataset, striped_template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    evaluator = Evaluator(dataset.train, Preprocess())
+    net = Supernet(striped_template, 2)
+    subnet = evaluator.recalibrated(net, net.space.largest())
+    theirs = evaluator.evaluate(subnet, subnet.resolution, dataset.search, fixed_views(2, True, False))
+    monkeypatch.setattr(evaluate, "has_onnx", lambda: False)
+    monkeypatch.setattr(evaluate, "float_model", None)
+    own = evaluator.evaluate(subnet, subnet.resolution, dataset.search, fixed_views(2, True, False))
+    assert (own.correct == theirs.correct).all()
+    assert (own.predicted == theirs.predicted).all()

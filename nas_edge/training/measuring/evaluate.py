@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from nas_edge.spaces.onnx_quantise import CANONICAL, QdqForm
 from nas_edge.supernet.recalibrate import recalibrate
 from nas_edge.supernet.static import StaticNet
 from nas_edge.supernet.supernet import Supernet
-from nas_edge.training.measuring.answers import answers, float_model, half_model, int8_model
+from nas_edge.training.measuring.answers import answers, float_model, half_model, has_onnx, int8_model, torch_answers
 
 _BATCH = 64
 
@@ -138,10 +139,12 @@ class Evaluator:
         In int8 the ranges of activations are observed on the calibration images, as they are for an exported file.
         """
         subnet.eval()
-        if precision is Precision.INT8:
-            model = int8_model(subnet, self.calibration_batches(side), self.form)
+        if precision is Precision.FP32 and not has_onnx():
+            classes = partial(torch_answers, subnet)
+        elif precision is Precision.INT8:
+            classes = partial(answers, int8_model(subnet, self.calibration_batches(side), self.form))
         else:
-            model = half_model(subnet) if precision is Precision.FP16 else float_model(subnet)
+            classes = partial(answers, half_model(subnet) if precision is Precision.FP16 else float_model(subnet))
         labels = np.asarray(split.labels)
-        predicted = np.stack([answers(model, self._load(split, side, view)) for view in views], axis=1)
+        predicted = np.stack([classes(self._load(split, side, view)) for view in views], axis=1)
         return Evaluation(predicted == labels[:, None], predicted[:, 0], labels)
