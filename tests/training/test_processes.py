@@ -12,9 +12,11 @@ import pytest
 import torch
 
 from nas_edge.data import Dataset, Preprocess
-from nas_edge.errors import TrainingError
+from nas_edge.errors import ConfigError, TrainingError
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
+from nas_edge.training.objectives.teacher import NetworkTeacher, Teacher
+from nas_edge.training.running.device import present_device
 from nas_edge.training.supernet_run import SupernetRun
 from nas_edge.training.together import processes
 from nas_edge.training.together.processes import train_in_processes
@@ -33,10 +35,14 @@ def unsendable() -> Callable[[Supernet], None]:
 
 
 def run_in(
-    out: Path, dataset: Dataset, template: Template, init: Callable[[Supernet], object] | None = None
+    out: Path,
+    dataset: Dataset,
+    template: Template,
+    init: Callable[[Supernet], object] | None = None,
+    teacher: Teacher | None = None,
 ) -> SupernetRun:
     out.mkdir()
-    return SupernetRun(template, dataset, Preprocess(), PLAIN, init, out, watch_every=1)
+    return SupernetRun(template, dataset, Preprocess(), PLAIN, init, out, watch_every=1, teacher=teacher)
 
 
 @pytest.fixture
@@ -51,7 +57,10 @@ def test_two_processes_end_with_the_weights_of_one(
     dataset: Dataset, striped_template: Template, tmp_path: Path, one_thread: None
 ) -> None:
     told: list[str] = []
-    runs = {count: run_in(tmp_path / str(count), dataset, striped_template, unsendable()) for count in (1, 2)}
+    net = Supernet(striped_template, 2).eval()
+    teacher = NetworkTeacher.of(net.extract(net.space.largest()))
+    assert len(teacher.probabilities(torch.randn(3, 3, 24, 24))) == 3  # it has been asked before it is sent
+    runs = {count: run_in(tmp_path / str(count), dataset, striped_template, unsendable(), teacher) for count in (1, 2)}
     found = {
         count: train_in_processes(run, count, progress=lambda done, total, text: told.append(text))
         for count, run in runs.items()
@@ -92,6 +101,20 @@ def test_a_process_that_ends_at_its_start_is_told(
     monkeypatch.setattr(processes, "_assist", os._exit)  # with whatever it is given: not a number
     with pytest.raises(TrainingError, match="ended at its start"):
         train_in_processes(run_in(tmp_path / "run", dataset, striped_template), 2)
+
+
+@pytest.mark.parametrize("gpus", [1, 3])
+def test_more_processes_than_gpus_are_refused_before_any_is_started(
+    dataset: Dataset, striped_template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpus: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(ConfigError, match=f"4 processes on this machine need as many GPUs, and {gpus} can be seen"):
+        train_in_processes(run_in(tmp_path / "run", dataset, striped_template), 4)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")  # as torchrun says it
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ConfigError, match="4 processes on this machine"):
+        present_device()
 
 
 def children() -> list[int]:

@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,29 @@ with joined_workers() as workers:
     if workers.speaks:
         assert (done.epochs, done.steps) == (2, 12)
 """
+# Each process has a directory of its own, as on machines of their own; one meets a loss that is no number.
+APART = """
+import os
+from dataclasses import replace
+from nas_edge.training.objectives.losses import Sandwich
+
+class Failing(Sandwich):
+    left = 3
+
+    def backward(self, *arguments):
+        loss = super().backward(*arguments)
+        self.left -= 1
+        return float("nan") if self.left == 0 and workers.rank == 1 else loss
+
+out = out / os.environ["RANK"]
+with joined_workers() as workers:
+    at = plain_setting(striped_dataset(), TEMPLATE, out)
+    assert Run(at).resume().step == 6
+    torch.save(at.net.state_dict(), out / "found.pt")
+    done = train(replace(at, objective=Failing(at.net, at.recipe, False)))
+    assert (done.epochs, done.steps) == (2, 12)
+    torch.save(at.net.state_dict(), out / "end.pt")
+"""
 
 
 def plain_recipe() -> Recipe:
@@ -95,21 +120,31 @@ def environment(**more: str) -> dict[str, str]:
 def stepped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     """A step of this process, and where two others have put theirs."""
     out = tmp_path_factory.mktemp("step") / "two"
-    command = [sys.executable, *script(out, STEP)]
+    end = begun(script(out, STEP))
+    run = Run(plain_setting(striped_dataset(), TEMPLATE, out))
+    run.backward(5, 0, np.arange(16), False, 24)
+    end()
+    return run, out
+
+
+def begun(arguments: list[str]) -> Callable[[], None]:
+    """Start two processes that find each other; what waits for their end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    command = [sys.executable, *arguments]
     processes = [
         subprocess.Popen(command, env=environment(**where, RANK=str(rank)), stderr=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
-    run = Run(plain_setting(striped_dataset(), TEMPLATE, out))
-    run.backward(5, 0, np.arange(16), False, 24)
-    for process in processes:
-        _, told = process.communicate(timeout=120)
-        assert process.returncode == 0, told[-3000:]
-    return run, out
+
+    def end() -> None:
+        for process in processes:
+            _, told = process.communicate(timeout=300)
+            assert process.returncode == 0, told[-3000:]
+
+    return end
 
 
 def load(path: Path) -> dict[str, torch.Tensor]:
@@ -135,6 +170,25 @@ def test_batch_norms_of_two_processes_have_seen_the_whole_batch(stepped: tuple[R
         assert torch.allclose(one[name], two[name], atol=1e-5), name
 
 
+def test_processes_go_on_from_the_first_ones_checkpoint_wherever_they_are(tmp_path: Path) -> None:
+    arguments = script(tmp_path / "apart", APART)
+    places = [tmp_path / "apart" / str(rank) for rank in range(2)]
+    at = plain_setting(striped_dataset(), TEMPLATE, places[0])
+    run = Run(at)
+    place = run.resume()
+    run.step(place, place.horizon, np.arange(16))
+    run.save(replace(place, epoch=1, step=6))
+    places[1].mkdir()
+    begun(arguments)()
+    for name, tensor in at.net.state_dict().items():
+        for found in places:
+            assert torch.equal(tensor, load(found / "found.pt")[name]), name
+    one, two = (load(found / "end.pt") for found in places)
+    for name, tensor in one.items():
+        assert torch.equal(tensor, two[name]), name
+    assert sorted(path.name for path in places[1].iterdir()) == ["end.pt", "found.pt"]
+
+
 @pytest.mark.slow
 def test_a_run_of_two_processes_ends_with_the_weights_of_one(tmp_path: Path) -> None:
     from safetensors.torch import load_file
@@ -155,8 +209,6 @@ def test_a_run_of_two_processes_ends_with_the_weights_of_one(tmp_path: Path) -> 
 def test_parts_of_a_batch_give_the_mean_of_their_gradients(
     dataset: Dataset, striped_template: Template, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     def gradients(accumulate: int, indices: np.ndarray) -> dict[str, torch.Tensor]:
         run = Run(plain_setting(dataset, striped_template, tmp_path, replace(PLAIN, accumulate=accumulate)))
         run.backward(5, 0, indices, False, 24)
