@@ -14,14 +14,18 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     Mappings and lists of mappings are gone through, the latter by their `name`, or else by number. What only one of the
     two has is none in the other, as an empty list is.
     """
-    before, after = dict(_flat(then)), dict(_flat(now))
+    before, after = leaves(then), leaves(now)
     keys = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
     changes = [f"{key}: {_short(before.get(key))} then, {_short(after.get(key))} now" for key in keys[:_TOLD]]
     return ", ".join(changes) + (f", and {len(keys) - _TOLD} more" if len(keys) > _TOLD else "")
 
 
+def leaves(data: Mapping[str, Any]) -> dict[str, Any]:
+    """All that is no mapping, by its path, "a.b.c"."""
+    return dict(_flat(data))
+
+
 def _flat(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves by their paths, "a.b.c"."""
     for key, value in data.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{path}{key}.")

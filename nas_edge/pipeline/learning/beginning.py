@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nas_edge.differences import differences, leaves
 from nas_edge.errors import FormatError, TrainingError
 from nas_edge.files import read_json, write_json
 from nas_edge.pipeline.bundle import WEIGHTS
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 BEGINNING = "beginning.json"
 _LATER = ("content", "images.content", "init.content", "preprocess", "teacher_network")  # in older notes there are none
-_TOLD, _LONGEST = 3, 60
 _DIGITS = 16
 
 
@@ -85,28 +85,12 @@ def hold_to_beginning(work: Path, facts: Mapping[str, Any], begun: bool) -> None
     noted = read_json(path)
     if not isinstance(noted, Mapping):
         raise FormatError(f"{path}: does not describe a training; delete {work} to train anew")
-    then, now = dict(_flat(noted)), dict(_flat(json.loads(json.dumps(facts))))
+    then, now = leaves(noted), leaves(json.loads(json.dumps(facts)))
     unknown = tuple(fact for fact in _LATER if not any(_is_of(key, fact) for key in then))
     now = {key: value for key, value in now.items() if not any(_is_of(key, fact) for fact in unknown)}
-    different = [key for key in sorted(then.keys() | now.keys()) if then.get(key) != now.get(key)]
-    if different:
-        changes = [f"{key}: {_short(then.get(key))} then, {_short(now.get(key))} now" for key in different]
-        told = ", ".join(changes[:_TOLD]) + (f", and {len(changes) - _TOLD} more" if len(changes) > _TOLD else "")
+    if told := differences(then, now):
         raise TrainingError(f"{work}: was begun with something else ({told}); use that, or another --out")
-
-
-def _flat(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value
 
 
 def _is_of(key: str, fact: str) -> bool:
     return key == fact or key.startswith(f"{fact}.")
-
-
-def _short(value: object) -> str:
-    text = "none" if value is None else str(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 SUBNETS = 260
 _WORK = "work"
 _HOLDOUT_SHARE = 0.25
-_WATCH_EVERY = 5  # epochs, at most: short runs have learning curves as well
 _TRAINING_SHARE = 0.75  # of a time limit; the rest measures subnets
 _MEASURING_SHARE = 0.9  # of that rest; then the predictor is fitted and three networks are looked at
 EVERYWHERE = Spread()  # this machine's cores
@@ -141,7 +140,7 @@ def train_flow(
     from nas_edge.pipeline.learning.teaching import find_teacher
     from nas_edge.training.recipe import Recipe
     from nas_edge.training.running.loop import CHECKPOINT, HISTORY, uses_bf16
-    from nas_edge.training.supernet_run import SupernetRun
+    from nas_edge.training.supernet_run import SupernetRun, watch_interval
     from nas_edge.training.together.processes import train_in_processes
 
     began, cpu_before_s = time.monotonic(), _cpu_s()
@@ -149,7 +148,6 @@ def train_flow(
     template = template.with_resolutions(resolutions) if resolutions else template
     given = dict(recipe or {})
     given |= {"epochs": epochs} if epochs is not None else {}
-    given.setdefault("teacher_epochs", min(Recipe.teacher_epochs, int(given.get("epochs", Recipe.epochs)) // 5))
     chosen = Recipe.from_dict({**given, "seed": seed})
     chosen = replace(chosen, bf16=uses_bf16(chosen))  # what was computed in belongs into the bundle
     start = told_start(init, template, init_normalisation, progress)
@@ -177,7 +175,7 @@ def train_flow(
             limit = max(1.0, time_limit_s * _TRAINING_SHARE - (time.monotonic() - began))
         progress(0, 1, plan.describe(time_limit_s, limit))
         asked = taught.network() if taught else None
-        fill, watch_every = start.fill if start else None, max(1, min(_WATCH_EVERY, chosen.epochs // 12))
+        fill, watch_every = start.fill if start else None, watch_interval(chosen.epochs)
         run = SupernetRun(template, dataset, preprocess, chosen, fill, work, watch_every, asked)
         net, done = train_in_processes(run, processes, time_limit_s=limit, progress=progress)
         spent_s = max(time.monotonic() - began, done.seconds)  # earlier sittings count as well
