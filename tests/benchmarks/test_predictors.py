@@ -20,12 +20,7 @@ _NEAR_THE_BEST = 0.1  # share of the held-out subnets whose predictions are high
 _FITTED_TO = (20, 40, 80, 160, 320)
 
 
-_SHORT = pytest.mark.xfail(
-    reason="149 of the 320 subnets of its recipe were measured: 0.61 points, tau 0.83", strict=True
-)
-
-
-@pytest.mark.parametrize("name", ["trashnet", "trashnet-mcu", "fashion-mnist", pytest.param("cifar10", marks=_SHORT)])
+@pytest.mark.parametrize("name", ["trashnet", "trashnet-mcu", "fashion-mnist", "cifar10"])
 def test_error_and_rank_correlation_beside_the_noise_of_the_labels(name: str) -> None:
     bundle = load_bundle(name)
     measured = read_accuracy(bundle.path / ACCURACY, bundle.space).of_precision("fp32")
