@@ -161,8 +161,26 @@ class Recipe:
             raise ConfigError(f"{where}: does not describe a recipe ({error})") from error
 
 
-def recipe_differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """In one line, "" for none; what an earlier nas-edge could not say in a recipe was as it is by default now."""
+def recipe_differences(then: Mapping[str, Any], now: Mapping[str, Any], *, diverged: bool = False) -> str:
+    """Between the recipe that a run was begun with and another one to go on with, in one line, "" for none.
+
+    What errors advise to change is none: the parts of a batch, and lower learning rates where a run has `diverged`.
+    What an earlier nas-edge could not say in a recipe was as it is by default now.
+    """
+    before, after = _filled(then), _filled(now)
+    after["accumulate"] = before["accumulate"]
+    if diverged:
+        rates = {phase["name"]: phase["learning_rate"] for phase in before["phases"]}
+        after["learning_rate"] = max(before["learning_rate"], after["learning_rate"])
+        after["phases"] = [
+            phase | {"learning_rate": max(phase["learning_rate"], rates.get(phase["name"], 0.0))}
+            for phase in after["phases"]
+        ]
+    return differences(before, after)
+
+
+def recipe_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The same with what errors advise to change: for a person who has changed it."""
     return differences(_filled(then), _filled(now))
 
 

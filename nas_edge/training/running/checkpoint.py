@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nas_edge.errors import FormatError, TrainingError
 from nas_edge.supernet.weights import write_tensors
-from nas_edge.training.recipe import recipe_differences
+from nas_edge.training.recipe import recipe_changes, recipe_differences
 from nas_edge.training.running.average import WeightAverage
 from nas_edge.training.running.schedule import Horizon
 
@@ -81,11 +81,26 @@ def save_checkpoint(
     write_tensors(path, tensors, metadata | ({"whole_recipe": json.dumps(whole)} if whole else {}))
 
 
-def noted_recipes(path: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The recipe of a checkpoint, and that of all phases where it says so. Raises FormatError."""
+@dataclass(frozen=True)
+class Noted:
+    """What a checkpoint says of how it came about.
+
+    Attributes:
+        recipe, whole: its own, and that of all phases where it says so.
+        diverged: whether its run has returned to an earlier state.
+    """
+
+    recipe: dict[str, Any]
+    whole: dict[str, Any] | None
+    diverged: bool
+
+
+def noted(path: Path) -> Noted:
+    """What a checkpoint notes. Raises FormatError."""
     with _opened(path) as (_, metadata):
-        whole = metadata.get("whole_recipe")
-        return json.loads(metadata["recipe"]), json.loads(whole) if whole else None
+        whole, position = metadata.get("whole_recipe"), json.loads(metadata["position"])
+        diverged = position.get("attempt", 0) > 0
+        return Noted(json.loads(metadata["recipe"]), json.loads(whole) if whole else None, diverged)
 
 
 def load_checkpoint(
@@ -95,20 +110,23 @@ def load_checkpoint(
     optimiser: torch.optim.Optimizer,
     recipe: dict[str, Any],
     scaler: torch.amp.GradScaler,
+    told: Callable[[str], None] = lambda text: None,
 ) -> Position:
     """Restore a run in place; nothing has changed where an error is raised.
+
+    `told` hears of what the recipe says otherwise than the checkpoint, and may (see `recipe_differences`).
 
     Raises:
         FormatError: truncated, or not a checkpoint. TrainingError: of another recipe (with the difference) or space.
     """
     with _opened(path) as (handle, metadata):
-        if different := recipe_differences(json.loads(metadata["recipe"]), recipe):
+        position, before = Position(**json.loads(metadata["position"])), json.loads(metadata["recipe"])
+        if different := recipe_differences(before, recipe, diverged=position.attempt > 0):
             raise TrainingError(
                 f"{path}: was trained with another recipe ({different}); go on with that, or delete the file to start"
                 " anew"
             )
-        position, updates = Position(**json.loads(metadata["position"])), int(metadata["updates"])
-        scale = json.loads(metadata.get("scaler", "{}"))
+        updates, scale = int(metadata["updates"]), json.loads(metadata.get("scaler", "{}"))
         parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
         for name in handle.keys():  # noqa: SIM118 - not a mapping
             part, _, rest = name.partition(".")
@@ -135,7 +153,10 @@ def load_checkpoint(
     if scale:  # empty but in float16
         scaler.load_state_dict(scale)
     optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-    return position
+    if changes := recipe_changes(before, recipe):
+        told(f"goes on with another recipe than it was begun with ({changes})")
+    calmer = recipe["learning_rate"] < before.get("learning_rate", 0.0)
+    return replace(position, attempt=0) if calmer else position  # that rate is meant as it is said
 
 
 @contextmanager

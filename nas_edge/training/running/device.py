@@ -48,7 +48,7 @@ def uses_bf16(recipe: Recipe) -> bool:
         return recipe.bf16
     if recipe.fp16 or present_device().type != "cuda":
         return False
-    return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def autocast(images: Tensor, recipe: Recipe, bf16: bool) -> torch.autocast:

@@ -78,9 +78,15 @@ def train(
     """
     net = setting.net
     keep_freed_memory()
-    with memory_told(setting.recipe, setting.side, Workers.present().count):
+    workers = Workers.present()
+
+    def note(text: str) -> None:
+        if workers.speaks:
+            progress(0, 1, text)
+
+    with memory_told(setting.recipe, setting.side, workers.count):
         run = Run(setting)
-        at = run.resume()
+        at = run.resume(note)
     if run.steps_per_epoch < 1:
         raise TrainingError(
             f"{len(setting.dataset.train)} training images do not fill a batch of {setting.recipe.batch_size};"
@@ -260,6 +266,7 @@ class _Sitting:
         self.at = replace(self.run.resume(), attempt=attempt)
         self.horizon = self.at.horizon
         self.history.back_to(self.at.step)
+        self.keep(lambda: self.run.save(self.at))  # it notes the attempt: a lower learning rate is then welcome
         self.tell(f"{why}: back to step {self.at.step}, at {0.5**attempt:g} of the learning rate")
 
     def tell(self, text: str) -> None:

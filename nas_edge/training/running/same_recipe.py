@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nas_edge.errors import TrainingError
 from nas_edge.training.recipe import Recipe, recipe_differences
-from nas_edge.training.running.checkpoint import noted_recipes
+from nas_edge.training.running.checkpoint import noted
 from nas_edge.training.running.stepping import CHECKPOINT
 
 
@@ -24,13 +24,15 @@ def hold_to_recipe(out: Path, recipe: Recipe, places: Mapping[str, Recipe]) -> N
     Raises:
         TrainingError: one is of another recipe: the difference. FormatError: damaged.
     """
-    for path in sorted([*out.glob(CHECKPOINT), *out.glob(f"*/{CHECKPOINT}")]):
-        own, whole = noted_recipes(path)
+    found = {path: noted(path) for path in sorted([*out.glob(CHECKPOINT), *out.glob(f"*/{CHECKPOINT}")])}
+    diverged = any(each.diverged for each in found.values())
+    for path, own in found.items():
         place = path.parent.name
-        if whole is not None or path.parent == out:
-            different = recipe_differences(own if whole is None else whole, recipe.to_dict())
+        if own.whole is not None or path.parent == out:
+            before = own.recipe if own.whole is None else own.whole
+            different = recipe_differences(before, recipe.to_dict(), diverged=diverged)
         elif place in places:
-            different = recipe_differences(own, places[place].to_dict())
+            different = recipe_differences(own.recipe, places[place].to_dict(), diverged=diverged)
         else:
             different = f"a phase in {place} then, none now"
         if different:

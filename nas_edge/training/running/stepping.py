@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,13 +110,13 @@ class Run:
         self.scaling = scale_gradients(net, self.scaler.scale) if recipe.fp16 else None
         self.waited_s = 0.0
 
-    def resume(self) -> Position:
-        """Where to go on: the place of process 0's checkpoint, or the beginning."""
+    def resume(self, told: Callable[[str], None] = lambda text: None) -> Position:
+        """Where to go on: the place of process 0's checkpoint, or the beginning; `told` as in `load_checkpoint`."""
         net, recipe = self.setting.net, self.setting.recipe
         with self.workers.file(self.setting.out / CHECKPOINT) as path:
             if path is None:
                 return Position(0, 0, recipe.epochs * self.steps_per_epoch, 0, 0.0, 0.0)
-            return load_checkpoint(path, net, self.average, self.optimiser, recipe.to_dict(), self.scaler)
+            return load_checkpoint(path, net, self.average, self.optimiser, recipe.to_dict(), self.scaler, told)
 
     @property
     def saved(self) -> bool:
