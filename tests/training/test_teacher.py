@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from torch.nn import functional
 
 from nas_edge.errors import ConfigError
 from nas_edge.spaces import Template
+from nas_edge.supernet.static import StaticNet
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.objectives.losses import Sandwich
-from nas_edge.training.objectives.teacher import NetworkTeacher
+from nas_edge.training.objectives.teacher import NetworkTeacher, Teacher, TorchTeacher
 from nas_edge.training.recipe import Recipe
 
 
@@ -40,9 +42,12 @@ def test_it_answers_as_its_network_does(striped_template: Template) -> None:
     assert teacher.probabilities(torch.randn(2, 3, 40, 40)).shape == (2, 2)
 
 
-def test_it_can_be_sent_to_another_process_before_and_after_it_was_asked(striped_template: Template) -> None:
+@pytest.mark.parametrize("kind", [NetworkTeacher.of, TorchTeacher])
+def test_it_can_be_sent_to_another_process_before_and_after_it_was_asked(
+    striped_template: Template, kind: Callable[[StaticNet], Teacher]
+) -> None:
     net = Supernet(striped_template, 2).eval()
-    teacher = NetworkTeacher.of(net.extract(net.space.largest()))
+    teacher = kind(net.extract(net.space.largest()))
     images = torch.randn(2, 3, 24, 24)
     unasked = pickle.loads(pickle.dumps(teacher))
     expected = teacher.probabilities(images)
