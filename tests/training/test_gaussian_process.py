@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from scipy.optimize import check_grad
 
@@ -96,3 +97,16 @@ def test_lines_are_found_though_choices_sum_to_one() -> None:
     slope, offset = fit_lines(x, np.stack([x @ [1.0, 2.0, 4.0], np.full(100, 7.0)]))
     assert np.allclose(np.eye(3) @ slope[0] + offset[0], [1.0, 2.0, 4.0], atol=1e-4)
     assert np.allclose(np.eye(3) @ slope[1] + offset[1], 7.0, atol=1e-4)
+
+
+def test_what_a_label_is_missed_by_is_what_the_others_say_of_it() -> None:
+    population = SPACE.sample(25, np.random.default_rng(0))
+    traits, labels = Traits.of(SPACE, population), truth(population)
+    process = GaussianProcess.fit(traits, population, labels)
+    seen, scaled = traits(population), (labels - process.centre) / process.spread
+    kernel = gaussian_process._kernel(process.at, gaussian_process._parts(traits.groups, seen, seen))[0]
+    noisy = kernel + (np.exp(2 * process.at[-1]) + gaussian_process._JITTER) * np.eye(25)
+    for i in range(25):
+        others = np.arange(25) != i
+        said = kernel[i, others] @ np.linalg.solve(noisy[np.ix_(others, others)], scaled[others])
+        assert process.left_out[i] == pytest.approx(process.spread * (scaled[i] - said), rel=1e-3, abs=1e-6)

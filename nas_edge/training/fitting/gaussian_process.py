@@ -81,6 +81,7 @@ class GaussianProcess:
             weight; weight of the linear part; noise.
         weights: float64 [n], of each one's kernel in the mean.
         centre, spread: of the labels.
+        left_out: float64 [n], by how much each label is missed by what the others say, as a fraction of 1.
 
     """
 
@@ -90,6 +91,7 @@ class GaussianProcess:
     weights: Float
     centre: float
     spread: float
+    left_out: Float
 
     @classmethod
     def fit(cls, traits: Traits, population: Population, accuracy: Float) -> GaussianProcess:
@@ -108,7 +110,11 @@ class GaussianProcess:
             mean, jac=True, method="L-BFGS-B", bounds=[(_LEAST, _MOST)] * len(mean), options={"maxiter": _STEPS},
         )  # fmt: skip
         kernel = _kernel(found.x, parts)[0] + (np.exp(2 * found.x[-1]) + _JITTER) * np.eye(len(labels))
-        return cls(traits, seen, found.x, cho_solve(cho_factor(kernel, lower=True), labels), centre, spread)
+        factor = cho_factor(kernel, lower=True)
+        weights = cho_solve(factor, labels)
+        # Rasmussen and Williams, section 5.4.2.
+        left_out = spread * weights / np.diag(cho_solve(factor, np.eye(len(labels))))
+        return cls(traits, seen, found.x, weights, centre, spread, left_out)
 
     def predict(self, population: Population) -> Float:
         """Mean of the accuracy as a fraction, float64 [n]."""

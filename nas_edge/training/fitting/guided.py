@@ -3,7 +3,10 @@
 The mean of the process is a line over figures that each promise more accuracy the greater they are (the score of a
 zero-cost proxy, log MACs). Its slopes are found by least squares and never fall below 0: a few labels may put a figure
 aside, but not turn it round. What the line leaves is learnt as always, so that the prior counts for less the more is
-measured (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 2.7).
+measured (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 2.7). Where labels are missed
+by less without the line, each by what the others say, there is none: the process knows MACs already.
+
+What that is worth is printed by `tests/benchmarks/test_zero_cost.py` for every embedded bundle.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ class GuidedProcess:
 
     Attributes:
         prior: gives the figures of any architectures.
-        slopes: float64 [figures], none below 0.
+        slopes: float64 [figures], none below 0; all 0 without a line.
         rest: the process of what the line leaves over; the line's offset is in it.
 
     """
@@ -49,7 +52,13 @@ class GuidedProcess:
         spread = figures.std(axis=0)
         units = np.where(spread > 1e-9, spread, 1.0)
         slopes = nnls((figures - figures.mean(axis=0)) / units, accuracy - accuracy.mean())[0] / units
-        return cls(prior, slopes, GaussianProcess.fit(traits, population, accuracy - figures @ slopes))
+        plain = GaussianProcess.fit(traits, population, accuracy)
+        guided = GaussianProcess.fit(traits, population, accuracy - figures @ slopes)
+        # The slopes have seen every label: their number is taken off.
+        freedom = (len(accuracy) - np.count_nonzero(slopes)) / len(accuracy)
+        if (guided.left_out**2).mean() < freedom**2 * (plain.left_out**2).mean():
+            return cls(prior, slopes, guided)
+        return cls(prior, np.zeros_like(slopes), plain)
 
     def predict(self, population: Population) -> Float:
         """Mean of the accuracy as a fraction, float64 [n]."""
