@@ -58,6 +58,8 @@ nas-edge search --target local --latency 1ms --evaluate 100 --workers 4
 
 nas-edge search --space lite0 --accuracy-predictor zero-cost:naswot --macs 60M --evaluations 300
 
+nas-edge search --bundle my-ofa --accuracy-predictor zero-cost:naswot --evaluate 40 --target local --latency 9ms
+
 nas-edge search --space nasbench.csv --limit 'flops<=100M' --strategy aging
 
 nas-edge search --resume runs/20260101-120000-local"""
@@ -110,7 +112,10 @@ def search(
         str, typer.Option(help="Instead of a bundle: a preset or YAML file, or a CSV of architectures and metrics.")
     ] = "",
     accuracy_predictor: Annotated[
-        str, typer.Option(help="Judge networks by this: .npz, Once-for-All's .pth, or zero-cost:NAME.")
+        str,
+        typer.Option(
+            help="Judge networks by this: .npz, Once-for-All's .pth, or zero-cost:NAME (a prior with --evaluate)."
+        ),
     ] = "",
     classes: Annotated[int | None, typer.Option(min=2, max=100_000, help="Of the classifier, with --space.")] = None,
     precision: Annotated[

@@ -21,6 +21,8 @@ from nas_edge.errors import ConfigError, DataError, DeviceError, FormatError, Sp
 from nas_edge.files import write_yaml
 from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
+from nas_edge.pipeline.searching.flow import search_flow
+from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.zoo import flow, published
 from nas_edge.pipeline.zoo.fetching import _copy, fetch
 from nas_edge.pipeline.zoo.flow import import_flow, pull_flow
@@ -284,6 +286,22 @@ def test_as_many_folders_as_classes_give_them_their_names(
     shutil.rmtree(photos / "eel")
     import_flow(tmp_path / "tiny.pth", str(tmp_path / "tiny.yaml"), tmp_path / "other", data=str(photos))
     assert load_bundle(tmp_path / "other").classes == ("0", "1", "2")
+
+
+def test_what_nobody_has_measured_is_searched_by_a_prior_and_by_what_is_measured(
+    tmp_path: Path, weights: Supernet, tiny_template: Template, photos: Path
+) -> None:
+    write_yaml(tmp_path / "tiny.yaml", tiny_template.to_dict())
+    torch.save(weights.state_dict(), tmp_path / "tiny.pth")
+    import_flow(tmp_path / "tiny.pth", str(tmp_path / "tiny.yaml"), tmp_path / "mine", data=str(photos))
+    macs = float(weights.space.macs(weights.space.largest()[None], 3)[0])
+    request = SearchRequest(
+        target="local", bundle=str(tmp_path / "mine"), accuracy_predictor="zero-cost:naswot", evaluate=12, macs=macs,
+        verify=False, evaluations=500, out=tmp_path / "run",
+    )  # fmt: skip
+    report = search_flow(request)
+    assert any("measured" in note for note in report.notes)
+    assert 0.0 <= report.accuracy.predicted <= 1.0
 
 
 def test_an_unknown_name_is_told_with_near_ones() -> None:
