@@ -118,13 +118,15 @@ class _Link:
             self._authenticate(a, data)
         elif command == b"OPEN":
             self._open(a, data.rstrip(b"\0"))
-        elif command == b"WRTE" and b in self._streams:
-            self.send(b"OKAY", b, a)
-            self._streams[b].take(data)
-        elif command == b"OKAY" and b in self._streams:
-            self._streams[b].may_write.set()
-        elif command == b"CLSE" and b in self._streams:
-            self._streams.pop(b).close()
+        elif stream := self._streams.get(b):  # its own thread may end it meanwhile
+            if command == b"WRTE":
+                self.send(b"OKAY", b, a)
+                stream.take(data)
+            elif command == b"OKAY":
+                stream.may_write.set()
+            elif command == b"CLSE":
+                self._streams.pop(b, None)
+                stream.close()
 
     def _authenticate(self, kind: int, data: bytes) -> None:
         keys = self._daemon._keys
