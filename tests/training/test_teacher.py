@@ -49,6 +49,7 @@ def test_it_can_be_sent_to_another_process_before_and_after_it_was_asked(
     net = Supernet(striped_template, 2).eval()
     teacher = kind(net.extract(net.space.largest()))
     images = torch.randn(2, 3, 24, 24)
+    # Only what this test made, as spawning sends it to a process of the same run. No file is read by pickle.
     unasked = pickle.loads(pickle.dumps(teacher))
     expected = teacher.probabilities(images)
     assert torch.equal(unasked.probabilities(images), expected)
