@@ -245,6 +245,14 @@ def test_names_of_classes_are_counted(tmp_path: Path, weights: Supernet, tiny_te
 
 
 @pytest.fixture
+def checkpoint(tmp_path: Path, tiny_template: Template, weights: Supernet) -> tuple[Path, str]:
+    """A file of weights, and that of their space."""
+    write_yaml(tmp_path / "tiny.yaml", tiny_template.to_dict())
+    torch.save(weights.state_dict(), tmp_path / "tiny.pth")
+    return tmp_path / "tiny.pth", str(tmp_path / "tiny.yaml")
+
+
+@pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Three classes of noise."""
     rng = np.random.default_rng(0)
@@ -257,11 +265,9 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_weights_without_images_are_evaluated_on_images_that_are_given(
-    tmp_path: Path, weights: Supernet, tiny_template: Template, photos: Path
+    tmp_path: Path, checkpoint: tuple[Path, str], photos: Path
 ) -> None:
-    write_yaml(tmp_path / "tiny.yaml", tiny_template.to_dict())
-    torch.save(weights.state_dict(), tmp_path / "tiny.pth")
-    import_flow(tmp_path / "tiny.pth", str(tmp_path / "tiny.yaml"), tmp_path / "bare")
+    import_flow(*checkpoint, tmp_path / "bare")
     with pytest.raises(DataError, match=r"'bare' ships no images, and its batch norms need some: .* --data photos/"):
         evaluate_flow(str(tmp_path / "bare"), arch="smallest")
     with pytest.raises(ConfigError, match="'bare' has no accuracy predictor: put one into it"):
@@ -274,26 +280,22 @@ def test_weights_without_images_are_evaluated_on_images_that_are_given(
 
 
 def test_as_many_folders_as_classes_give_them_their_names(
-    tmp_path: Path, weights: Supernet, tiny_template: Template, photos: Path
+    tmp_path: Path, checkpoint: tuple[Path, str], photos: Path
 ) -> None:
-    write_yaml(tmp_path / "tiny.yaml", tiny_template.to_dict())
-    torch.save(weights.state_dict(), tmp_path / "tiny.pth")
-    import_flow(tmp_path / "tiny.pth", str(tmp_path / "tiny.yaml"), tmp_path / "named", data=str(photos))
+    import_flow(*checkpoint, tmp_path / "named", data=str(photos))
     bundle = load_bundle(tmp_path / "named")
     assert bundle.classes == ("cat", "dog", "eel")
     assert bundle.header["data"]["spec"] == str(photos)
     assert 0.0 <= evaluate_flow(str(tmp_path / "named"), arch="smallest").accuracy <= 1.0
     shutil.rmtree(photos / "eel")
-    import_flow(tmp_path / "tiny.pth", str(tmp_path / "tiny.yaml"), tmp_path / "other", data=str(photos))
+    import_flow(*checkpoint, tmp_path / "other", data=str(photos))
     assert load_bundle(tmp_path / "other").classes == ("0", "1", "2")
 
 
 def test_what_nobody_has_measured_is_searched_by_a_prior_and_by_what_is_measured(
-    tmp_path: Path, weights: Supernet, tiny_template: Template, photos: Path
+    tmp_path: Path, checkpoint: tuple[Path, str], weights: Supernet, photos: Path
 ) -> None:
-    write_yaml(tmp_path / "tiny.yaml", tiny_template.to_dict())
-    torch.save(weights.state_dict(), tmp_path / "tiny.pth")
-    import_flow(tmp_path / "tiny.pth", str(tmp_path / "tiny.yaml"), tmp_path / "mine", data=str(photos))
+    import_flow(*checkpoint, tmp_path / "mine", data=str(photos))
     macs = float(weights.space.macs(weights.space.largest()[None], 3)[0])
     request = SearchRequest(
         target="local", bundle=str(tmp_path / "mine"), accuracy_predictor="zero-cost:naswot", evaluate=12, macs=macs,
