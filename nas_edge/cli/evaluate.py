@@ -51,7 +51,7 @@ def evaluate(
         str, typer.Option(help="search (choices are made on it) or test (read it once, at the end).")
     ] = "search",
     data: Annotated[str | None, typer.Option(help="Images: name, folder or CSV; default: the bundle's.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32 or int8; default: the run's, else fp32.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32, fp16 or int8; default: the run's, else fp32.")] = None,
     measure: Annotated[
         str | None,
         typer.Option(help="Of a bundle: measure many subnets in this precision (int8), so that searches can score it."),

@@ -34,13 +34,15 @@ def pull(
         Path | None, typer.Option(help="Directory of the bundle; default: bundles/NAME (a predictor: NAME.npz).")
     ] = None,
     data: DataOption = None,
-    sha256: Annotated[str | None, typer.Option(help="Checksum that the file must have; none is published.")] = None,
+    sha256: Annotated[
+        str | None, typer.Option(help="Checksum that the file must have; none is published of supernets.")
+    ] = None,
     json_output: JsonOption = False,
     debug: DebugOption = False,
 ) -> int:
     """Fetch published weights, once, and make a bundle of them; a cut download goes on.
 
-    Their publishers name no checksums: the one of the first fetch is noted, and the file is held to it from then on.
+    None is published of supernets: the checksum of the first fetch is noted, and the file is held to it from then on.
     """
     from nas_edge.pipeline.zoo.flow import pull_flow
 

@@ -88,7 +88,7 @@ def build_dataset(
     """Check every picture, number the classes, make the splits that are not given.
 
     Raises:
-        DataError: nothing readable, an empty class, a single class, too few pictures to split.
+        DataError: nothing readable, an empty class, a single class, too few pictures to split, a group in two splits.
 
     """
     shares = check_fractions(fractions)
@@ -107,6 +107,7 @@ def build_dataset(
         _check_classes(name, labels, classes, skipped)
     groups = _groups(listing, contents, kept)
     given = np.array([listing.splits[index] for index in kept.tolist()])
+    _check_groups(name, listing)
     try:
         parts = _parts(labels, given, groups, classes, shares, seed)
     except DataError as error:
@@ -143,6 +144,17 @@ def _check_classes(name: str, labels: NDArray[np.int64], classes: tuple[str, ...
     if empty:
         why = f" ({len(skipped)} left out, first {skipped[0]})" if skipped else ""
         raise DataError(f"{name}: class {empty[0]!r} has no picture that can be read{why}; add some or remove it")
+
+
+def _check_groups(name: str, listing: Listing) -> None:
+    """Raise DataError where the format itself divides a group over the splits that it gives."""
+    split_of: dict[str, str] = {}
+    for group, split in zip(listing.groups, listing.splits, strict=False):
+        if group and (other := split_of.setdefault(group, split)) != split:
+            raise DataError(
+                f"{name}: group {group!r} is in the {other} split and in the {split} split; give all its pictures one"
+                " split, or leave the column 'split' out: then splits are made that divide no group"
+            )
 
 
 def _groups(listing: Listing, contents: list[bytes], kept: NDArray[np.int64]) -> list[object] | None:

@@ -106,7 +106,7 @@ def evaluate_flow(
         arch: of a bundle: a JSON file, JSON itself, "largest" (the default) or "smallest".
         split: "search", on which choices are made, or "test".
         data: other images of the same classes; by default those the bundle was trained on.
-        precision: "fp32" or "int8"; by default the run's, fp32 for a bundle.
+        precision: "fp32", "fp16" or "int8"; by default the run's, fp32 for a bundle.
         seed: unused by what is deterministic; kept so that every command takes one.
         progress: told how far it is.
 

@@ -36,6 +36,15 @@ def test_groups_are_never_split(tmp_path):
     assert all(split.counts(2).min() > 0 for split in dataset.splits.values())
 
 
+def test_a_list_that_divides_a_group_itself_is_refused(tmp_path):
+    pictures(tmp_path, 12)
+    rows = [f"images/{n}.png,{n % 2},patient{n // 4},{('train', 'val', 'test')[n // 4]}" for n in range(12)]
+    assert len(load_dataset(write(tmp_path, "path,label,group,split", rows)).test) == 4
+    rows[-1] = rows[-1].replace("patient2", "patient0")
+    with pytest.raises(DataError, match=r"group 'patient0' is in the train split and in the test split; give all its"):
+        load_dataset(write(tmp_path, "path,label,group,split", rows))
+
+
 def test_given_splits_and_other_columns_are_read(tmp_path):
     pictures(tmp_path, 6)
     rows = [f"{n % 2},x,images/{n}.png,{('train', 'val', 'test')[n // 2]}" for n in range(6)]

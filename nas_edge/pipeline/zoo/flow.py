@@ -58,7 +58,7 @@ class ZooReport(Success):
             lines.append("it has no images, and the batch norms of every subnet need some: import it anew with --data")
         if self.trained:
             lines.append(f"trained for these networks alone: {' '.join(f'--fix {fixed}' for fixed in self.trained)}")
-        lines.append(f"next: nas-edge train --data photos/ --space {self.space} --init {self.out}")
+        lines.append(f"next: nas-edge train --data photos/ --space {self.space} --init {self.out} --out my-bundle")
         return lines
 
 
@@ -92,13 +92,14 @@ def import_flow(
 
     Raises:
         FormatError: damaged, refused, or of another space (which tensor). ConfigError: a bundle lies there already,
-            or there are more or fewer names than classes.
+            there are more or fewer names than classes, or images for a predictor.
     """
     from nas_edge.supernet.official import read_checkpoint
 
     template = SearchSpace.named(space).template
     state = read_checkpoint(file)
     if is_predictor(state):
+        _refuse_images(str(file), data)
         return import_predictor(file, space, out, source=source, licence=licence)
     if (out / HEADER).exists():
         raise ConfigError(f"{out}: holds a bundle already; choose another --out")
@@ -145,6 +146,11 @@ def import_flow(
     return ZooReport(out, template.name, count, digest, data is not None, trained)
 
 
+def _refuse_images(what: str, data: str | None) -> None:
+    if data is not None:
+        raise ConfigError(f"{what}: is an accuracy predictor, which needs no images; leave --data out")
+
+
 def pull_flow(
     name: str,
     out: Path | None = None,
@@ -170,6 +176,8 @@ def pull_flow(
     found = published(name)
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise ConfigError(f"--sha256 {sha256}: is not a checksum of 64 hexadecimal digits")
+    if found.predictor:
+        _refuse_images(name, data)
     file = cache_directory() / "zoo" / found.path.rpartition("/")[2]
     directory = out or (Path(f"{name}.npz") if found.predictor else Path("bundles") / name)
     if not found.predictor and (directory / HEADER).exists():

@@ -76,6 +76,8 @@ _ALL = (
         _SOURCE,
         _LICENCE,
         "accuracy predictor",
+        # Of the same blob in mit-han-lab/once-for-all, tutorial/checkpoints.
+        sha256="48685122a3540636b06699af66cd816456b25f29b69563e2fda9bed4018eeba0",
         predictor=True,
     ),
 )

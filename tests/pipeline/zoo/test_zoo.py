@@ -409,6 +409,23 @@ def test_an_accuracy_predictor_becomes_a_file_of_ours(predictor: Path, tmp_path:
         import_flow(predictor, "lite0", tmp_path / "other.npz")
 
 
+def test_images_beside_a_predictor_are_refused_before_anything_is_fetched(
+    predictor: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError, match=r"is an accuracy predictor, which needs no images; leave --data out"):
+        import_flow(predictor, "ofa-mbv3-w1.2", tmp_path / "acc.npz", data="photos/")
+    assert not (tmp_path / "acc.npz").exists()
+    offer(monkeypatch, server, tmp_path / "cache", published.published("ofa-accuracy-predictor"))
+    with pytest.raises(ConfigError, match="leave --data out"):
+        pull_flow("ofa-accuracy-predictor", tmp_path / "acc.npz", data="photos/")
+    assert not server.asked
+
+
+def test_the_published_predictor_is_held_to_the_checksum_of_the_published_file(shared_dir: Path) -> None:
+    known = published.published("ofa-accuracy-predictor").sha256
+    assert hashlib.sha256((shared_dir / "data" / "ofa" / "acc_predictor.pth").read_bytes()).hexdigest() == known
+
+
 def test_an_accuracy_predictor_within_a_bundle_is_what_it_searches_by(predictor: Path, tmp_path: Path) -> None:
     torch.save(Supernet(preset("ofa-mbv3-w1.2"), 3).state_dict(), tmp_path / "net.pth")
     import_flow(tmp_path / "net.pth", "ofa-mbv3-w1.2", tmp_path / "bundle")
