@@ -199,6 +199,27 @@ def test_scaled_gradients_train_as_plain_ones_do(
     assert not other.net._forward_hooks
 
 
+def test_gradients_too_small_for_float16_come_through_by_scaling() -> None:
+    """A student that all but agrees with its teacher: what is left to learn lies below float16's smallest numbers."""
+    torch.manual_seed(0)
+    net, images = torch.nn.Linear(64, 100), torch.randn(256, 64)
+    towards = 1e-4 * torch.randn(256, 100)
+
+    def gradient(factor: float, dtype: torch.dtype) -> torch.Tensor:
+        net.zero_grad()
+        hook = device.scale_gradients(net, lambda each: each * factor)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            logits = net(images).float()
+        torch.nn.functional.cross_entropy(logits, (logits.detach() + towards).softmax(1)).backward()
+        hook.remove()
+        assert net.weight.grad is not None
+        return net.weight.grad / factor
+
+    exact = gradient(1.0, torch.float32)
+    lost, kept = ((gradient(f, torch.float16) - exact).norm() / exact.norm() for f in (1.0, 65536.0))
+    assert kept < 0.01 < 0.5 < lost
+
+
 def test_a_killed_run_with_everything_in_it_resumes_to_the_same_weights(
     dataset: Dataset, striped_template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

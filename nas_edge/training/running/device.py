@@ -60,8 +60,8 @@ def autocast(images: Tensor, recipe: Recipe, bf16: bool) -> torch.autocast:
 def gradient_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScaler:
     """Keeps small gradients above the smallest float16 (Micikevicius et al., Mixed precision training, ICLR 2018).
 
-    They are scaled where they enter the network from the loss (`scale_gradients`); `unscale_` and `step` of the scaler
-    undo it. Does nothing but in float16.
+    They are scaled where they enter the network from the loss (`scale_gradients`), still in float32; `unscale_` and
+    `step` of the scaler undo it. Does nothing but in float16.
 
     Raises:
         ConfigError: float16 on a CPU, where it is slow and its kernels are few.
@@ -72,11 +72,16 @@ def gradient_scaler(recipe: Recipe, device: torch.device) -> torch.amp.GradScale
 
 
 def scale_gradients(net: nn.Module, scale: Callable[[Tensor], Tensor]) -> RemovableHandle:
-    """Let the gradients of a network's outputs be scaled before they go into it; `remove` ends it."""
+    """Let the gradients of a network's outputs be scaled before they go into it; `remove` ends it.
 
-    def hook(module: nn.Module, inputs: object, output: Tensor) -> None:
-        if output.requires_grad:
-            output.register_hook(scale)  # type: ignore[no-untyped-call]
+    Its outputs become float32: a loss's gradient that was cast to half precision first has lost what scaling is for.
+    """
+
+    def hook(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
+        whole = output.float()
+        if whole.requires_grad:
+            whole.register_hook(scale)  # type: ignore[no-untyped-call]
+        return whole
 
     return net.register_forward_hook(hook)
 
