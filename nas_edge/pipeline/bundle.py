@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 EMBEDDED = "trashnet"
+WORK = "work"  # where a training is under way, in the directory of the bundle to be
 WEIGHTS, SPACE, ACCURACY, PREDICTOR, CALIBRATION, HEADER = (
     "supernet.safetensors",
     "space.yaml",
@@ -155,11 +156,17 @@ def load_bundle(name_or_dir: str | Path) -> Bundle:
 
     Raises:
         UnknownNameError: nothing of that name, with near names. FormatError: damaged, or of a newer format.
+        ConfigError: it is still being trained.
     """
     text = str(name_or_dir)
     candidates = [Path(text)] if Path(text).is_dir() else [root / text for root in bundle_directories()]
     path = next((p for p in candidates if (p / HEADER).is_file()), None)
     if path is None:
+        from nas_edge.pipeline.learning.beginning import BEGINNING  # late: it reads bundles
+
+        begun = next((each for each in candidates if (each / WORK / BEGINNING).is_file()), None)
+        if begun is not None:
+            raise ConfigError(f"{begun}: its training is not finished; 'nas-edge train' as it was begun goes on")
         raise UnknownNameError("bundle", text, bundle_names(), "(a name, or a directory that holds bundle.yaml)")
     header = read_yaml(path / HEADER)
     if not isinstance(header, dict) or header.get("format") != FORMAT:

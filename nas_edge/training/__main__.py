@@ -11,6 +11,7 @@ the accuracy predictor and finishes the bundle.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the command line says: 0, or else one line on stderr and 2 for the user's mistake, 1 for a failure."""
     options = _parser().parse_args(arguments)
     try:
-        _train(options)
+        if _train(options):
+            sys.stderr.write(f"trained; what makes the bundle of it: {_finishing(options)}\n")
     except NasEdgeError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -57,7 +59,16 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _train(options: argparse.Namespace) -> None:
+def _finishing(options: argparse.Namespace) -> str:
+    """The command that measures subnets and writes the bundle; a time limit was for the training."""
+    given = {name: value for name, value in vars(options).items() if value != _parser().get_default(name)}
+    given.pop("time_limit", None)
+    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return shlex.join(["nas-edge", "train", *words])
+
+
+def _train(options: argparse.Namespace) -> bool:
+    """Train; whether this process is the one that speaks for all."""
     from nas_edge.data import Preprocess, load_dataset
     from nas_edge.pipeline.learning.beginning import beginning, hold_to_beginning
     from nas_edge.pipeline.learning.fitting import fitting_batch
@@ -112,6 +123,7 @@ def _train(options: argparse.Namespace) -> None:
         _, done = train_supernet(run, time_limit_s=limit_s, progress=tell)
         if workers.speaks and not done.saved:
             raise StorageError(f"{work}: what was trained last is not saved; run the command again to train that anew")
+        return workers.speaks
 
 
 def _in_first(workers: Workers, do: Callable[[], None]) -> None:

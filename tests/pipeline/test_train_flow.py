@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
@@ -70,6 +71,12 @@ def test_a_bundle_has_all_that_a_search_needs(trained: Path) -> None:
     assert bundle.header["recipe"]["epochs"] == 4
     assert set(bundle.header["data"]["sha256"]) == {"train", "search", "test"}
     assert not (trained / "work").exists()
+
+
+def test_the_course_of_the_training_stays_with_the_bundle(trained: Path) -> None:
+    assert [row["epoch"] for row in csv.DictReader((trained / "history.csv").open())] == ["1", "2", "3", "4"]
+    (events,) = (trained / "events").iterdir()  # where `tensorboard --logdir` finds them
+    assert b"largest" in events.read_bytes()
 
 
 def test_a_training_that_was_cut_short_says_so(trained: Path) -> None:
@@ -239,6 +246,8 @@ def test_a_second_process_changes_nothing_where_one_is_at_work(work: Path, tmp_p
             assert {path.name for path in before} >= {BEGINNING, PLAN}
             with pytest.raises(ConfigError, match="another nas-edge is at work there"):
                 trained_on(others, silent)
+            with pytest.raises(ConfigError, match="its training is not finished"):
+                load_bundle(out)
             assert {path: path.read_bytes() for path in (out / "work").iterdir()} == before
             raise Enough
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,9 @@ def trained(tmp_path: Path, cifar: Path, *more: str) -> Path:
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "epoch 1, loss" in done.stderr
+    finishing = done.stderr.splitlines()[-1].partition("nas-edge train ")[2]
+    given = dict(zip(*[iter(shlex.split(finishing))] * 2, strict=True))
+    assert given == dict(zip(*[iter(arguments)] * 2, strict=True))
     return out / "work"
 
 

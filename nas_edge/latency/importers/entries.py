@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from nas_edge.errors import FormatError, NasEdgeError, TableError
+from nas_edge.errors import FormatError, TableError
 from nas_edge.files import read_text
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same language, ten times as fast
@@ -179,8 +179,3 @@ def _json_entries(path: Path, text: str) -> Iterator[Entry]:
                 raise entry.fail(f"{name} = {json.dumps(figure)} is not a number")
             figures[name] = figure if isinstance(figure, str) else float(figure)
         yield Entry(path, line, key, figures)
-
-
-def located(entry: Entry, problem: NasEdgeError | ValueError) -> TableError:
-    """An error about an entry that does not know where the entry stands."""
-    return entry.fail(str(problem))

@@ -94,7 +94,8 @@ def alone_flow(
     Raises:
         DataError, TrainingError, ConfigError: what cannot be used, and why.
     """
-    from nas_edge.training.running.loop import CHECKPOINT, HISTORY, uses_bf16
+    from nas_edge.training.running.history import keep_history
+    from nas_edge.training.running.loop import CHECKPOINT, uses_bf16
     from nas_edge.training.single.alone import fresh_network, train_alone
 
     begun, cpu_s = time.monotonic(), time.process_time()
@@ -121,9 +122,8 @@ def alone_flow(
         result = _result(subject, dataset, chosen, found, own, inherited) | {
             "cost": {"wall_s": round(time.monotonic() - begun, 1), "cpu_s": round(time.process_time() - cpu_s, 1)}
         }
+        keep_history(work, out)
         _write(out, subject, dataset, preprocess, chosen, found, result, time.monotonic() - begun)
-    if (work / HISTORY).exists():  # the disk may have been full whenever it was to be written
-        (work / HISTORY).replace(out / HISTORY)
     shutil.rmtree(work)
     return AloneReport(out, result)
 

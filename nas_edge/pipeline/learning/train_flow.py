@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from nas_edge import __version__
 from nas_edge.devices import LocalDevice
 from nas_edge.errors import ConfigError
-from nas_edge.files import make_directory, read_described, read_yaml, write_bytes, write_yaml
-from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS
+from nas_edge.files import make_directory, read_described, read_yaml, write_yaml
+from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS, WORK
 from nas_edge.pipeline.learning.beginning import beginning, hold_to_beginning
 from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.running.directory import held
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from nas_edge.training.running.loop import Trained
 
 SUBNETS = 260
-_WORK = "work"
 _HOLDOUT_SHARE = 0.25
 _TRAINING_SHARE = 0.75  # of a time limit; the rest measures subnets
 _MEASURING_SHARE = 0.9  # of that rest; then the predictor is fitted and three networks are looked at
@@ -139,7 +138,8 @@ def train_flow(
     from nas_edge.pipeline.learning.starting import told_start
     from nas_edge.pipeline.learning.teaching import find_teacher
     from nas_edge.training.recipe import Recipe
-    from nas_edge.training.running.loop import CHECKPOINT, HISTORY, uses_bf16
+    from nas_edge.training.running.history import keep_history
+    from nas_edge.training.running.loop import CHECKPOINT, uses_bf16
     from nas_edge.training.supernet_run import SupernetRun, watch_interval
     from nas_edge.training.together.processes import train_in_processes
 
@@ -161,7 +161,7 @@ def train_flow(
         taught.check(dataset.classes, preprocess)
     make_directory(out)
     progress(0, 1, dataset.describe())
-    work = make_directory(out / _WORK)
+    work = make_directory(out / WORK)
     with held(work):
         check_unfinished(out)  # another may have finished it while images were read here
         if not (begun := any(work.rglob(CHECKPOINT))):
@@ -186,8 +186,7 @@ def train_flow(
             time.monotonic() - began, _cpu_s() - cpu_before_s,
         )  # fmt: skip
         header["teacher"] = taught.to_dict() if taught else None
-        if (work / HISTORY).exists():  # the disk may have been full whenever it was to be written
-            write_bytes(out / HISTORY, (work / HISTORY).read_bytes())
+        keep_history(work, out)
         write_yaml(out / HEADER, header)
     shutil.rmtree(work)
     return TrainReport(out, header)
@@ -238,7 +237,7 @@ def finish_bundle(
     population = choose_subnets(net.space, net.num_classes, plan.subnets, recipe.seed)
     holdout = round(len(population) * _HOLDOUT_SHARE)
     measured = measure_subnets(
-        net, evaluator, dataset.search, population, holdout, views, out / _WORK / JOURNAL, progress, spread,
+        net, evaluator, dataset.search, population, holdout, views, out / WORK / JOURNAL, progress, spread,
         None if budget_s is None else _MEASURING_SHARE * budget_s, _least_subnets(),
     )  # fmt: skip
     write_accuracy(out / ACCURACY, net.space, measured)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+FILES = "events.out.tfevents"  # how names of event files begin, as TensorBoard looks for them
 _POLYNOMIAL = 0x82F63B78  # of CRC-32C (Castagnoli), bits reversed
 _MASK_DELTA = 0xA282EAD8  # of TFRecord
 
@@ -32,7 +33,7 @@ class EventWriter:
 
     def __init__(self, directory: Path) -> None:
         now = time.time()
-        self.path = directory / f"events.out.tfevents.{int(now * 1e6)}.{os.getpid()}"
+        self.path = directory / f"{FILES}.{int(now * 1e6)}.{os.getpid()}"
         try:
             self._append(_double(1, now) + _bytes(3, b"brain.Event:2"))
         except OSError:

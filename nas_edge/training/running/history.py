@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nas_edge.errors import StorageError
-from nas_edge.files import write_text
-from nas_edge.training.running.events import EventWriter
+from nas_edge.files import make_directory, write_bytes, write_text
+from nas_edge.training.running.events import FILES, EventWriter
 
 HISTORY = "history.csv"
+EVENTS = "events"
 
 
 class History:
@@ -59,3 +60,16 @@ class History:
         """Forget the lines beyond a step that the run returns to."""
         self.rows = [row for row in self.rows if int(row["step"]) <= step]
         self.unsent = [(at, figures) for at, figures in self.unsent if at <= step]
+
+
+def keep_history(work: Path, out: Path) -> None:
+    """Copy what a finished run reported to where it stays: `history.csv`, and event files below `events`.
+
+    A disk that was full whenever they were to be written leaves neither. Raises StorageError, ConfigError: see `files`.
+    """
+    if (work / HISTORY).exists():
+        write_bytes(out / HISTORY, (work / HISTORY).read_bytes())
+    for path in sorted(work.rglob(f"{FILES}*")):
+        kept = out / EVENTS / path.relative_to(work)
+        make_directory(kept.parent)
+        write_bytes(kept, path.read_bytes())

@@ -60,6 +60,7 @@ def test_the_run_holds_a_plain_network_that_has_learnt(finished: Path) -> None:
     assert not any("elastic" in type(module).__module__ for module in net.modules())
     assert (arch == load_bundle(load_run(finished).bundle).space.largest()).all()
     assert not (finished / "work").exists()
+    assert any((finished / "events").iterdir())
     with open(finished / "history.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
     best = max(float(row["search_accuracy"]) for row in rows)
