@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from nas_edge.errors import NasEdgeError
 from nas_edge.pipeline.report import FlowReport
 from nas_edge.progress import Progress
-from nas_edge.units import parse_bytes, parse_count, parse_duration_s, parse_energy_mj, parse_latency_ms, parse_share
+from nas_edge.units import (
+    parse_bytes,
+    parse_count,
+    parse_duration_s,
+    parse_energy_mj,
+    parse_latency_ms,
+    parse_limit,
+    parse_share,
+)
+
+if TYPE_CHECKING:
+    from nas_edge.spreading import Spread
 
 
 def _quantity(parse: Any) -> BeforeValidator:
@@ -33,6 +44,8 @@ def _quantity(parse: Any) -> BeforeValidator:
 Latency = Annotated[float | None, _quantity(parse_latency_ms)]
 Macs = Annotated[float | None, _quantity(partial(parse_count, what="macs"))]
 Params = Annotated[float | None, _quantity(partial(parse_count, what="params"))]
+Instructions = Annotated[float | None, _quantity(partial(parse_count, what="instructions"))]
+Limit = Annotated[tuple[str, str, float], _quantity(parse_limit)]
 Energy = Annotated[float | None, _quantity(parse_energy_mj)]
 Size = Annotated[float | None, _quantity(parse_bytes)]
 Share = Annotated[float | None, _quantity(partial(parse_share, what="min_accuracy"))]
@@ -64,7 +77,21 @@ class _OnRun(Arguments):
         return named.get(self.run, Path(self.run))
 
 
-class TrainArguments(Arguments):
+class _Spreading(Arguments):
+    """Options of a step that measures subnets: over what."""
+
+    workers: int | None = Field(default=None, ge=1)
+    cluster: str | None = None
+
+    def spread(self) -> Spread | None:
+        """What is asked for, None where nothing is. Raises ConfigError."""
+        from nas_edge.pipeline.spread import chosen_spread
+
+        nothing = self.workers is None and self.cluster is None
+        return None if nothing else chosen_spread(self.workers, self.cluster)
+
+
+class TrainArguments(_Spreading):
     """As `nas-edge train`; `name` is the bundle's, `recipe` holds changes to the default recipe."""
 
     data: str
@@ -95,15 +122,16 @@ class TrainArguments(Arguments):
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Train into `out`, by default the step's directory; cut off, it goes on from there."""
-        from nas_edge.pipeline.learning.train_flow import train_flow
+        from nas_edge.pipeline.learning.train_flow import EVERYWHERE, train_flow
 
-        options = self.model_dump(exclude={"data", "space", "out", "time_limit"})
+        options = self.model_dump(exclude={"data", "space", "out", "time_limit", "workers", "cluster"})
         return train_flow(
-            self.data, self.space, self.out or directory, **options, time_limit_s=self.time_limit, progress=progress
-        )
+            self.data, self.space, self.out or directory, **options, time_limit_s=self.time_limit,
+            spread=self.spread() or EVERYWHERE, progress=progress,
+        )  # fmt: skip
 
 
-class SearchArguments(Arguments):
+class SearchArguments(_Spreading):
     """As `nas-edge search`; `as` names the run for later steps."""
 
     name: str = Field(default="", alias="as")
@@ -114,11 +142,15 @@ class SearchArguments(Arguments):
     params: Params = None
     sram: Size = None
     flash: Size = None
+    instructions: Instructions = None
     min_accuracy: Share = None
+    limit: tuple[Limit, ...] = ()
+    objective: str = ""
     pareto: tuple[str, ...] = ()
     bundle: str = "trashnet"
     space: str = ""
     accuracy_predictor: str = ""
+    classes: int | None = Field(default=None, ge=2, le=100_000)
     confidence: float = 0.9
     precision: Names = ()
     resolutions: tuple[int, ...] | None = None
@@ -126,6 +158,8 @@ class SearchArguments(Arguments):
     strategy: str = "auto"
     evaluate: int = Field(default=0, ge=0)
     verify: bool | None = None
+    host: str = ""
+    serial: str = ""
     statistic: str = "median"
     regime: str = "hot"
     rounds: int = Field(default=4, ge=1, le=20)
@@ -138,13 +172,14 @@ class SearchArguments(Arguments):
         from nas_edge.pipeline.searching.flow import search_flow
         from nas_edge.pipeline.searching.request import SearchRequest
 
-        values = self.model_dump(exclude={"name", "latency", "energy", "sram", "flash", "strategy"})
+        apart = {"name", "latency", "energy", "sram", "flash", "strategy", "limit", "classes", "workers", "cluster"}
+        values = self.model_dump(exclude=apart)
         strategy, options = (self.strategy, {}) if self.strategy == "auto" else parse_strategy(self.strategy)
         request = SearchRequest(
             **values, latency_ms=self.latency, energy_mj=self.energy, sram_bytes=self.sram, flash_bytes=self.flash,
-            strategy=strategy, options=options, out=directory,
+            limits=self.limit, num_classes=self.classes, strategy=strategy, options=options, out=directory,
         )  # fmt: skip
-        return search_flow(request, progress)
+        return search_flow(request, progress, self.spread())
 
 
 class ExportArguments(_OnRun):
@@ -157,12 +192,16 @@ class ExportArguments(_OnRun):
     data: str | None = None
     calibrate: str | None = None
     target: str | None = None
+    host: str | None = None
+    serial: str | None = None
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Export into the run, where a later profile finds the file."""
         from nas_edge.pipeline.exporting.flow import ExportWishes, export_flow
 
-        wishes = ExportWishes(self.keep_float, self.sensitivity, self.data, self.calibrate, self.target)
+        wishes = ExportWishes(
+            self.keep_float, self.sensitivity, self.data, self.calibrate, self.target, self.host, self.serial
+        )
         return export_flow(self.run_directory(named), self.format, self.precision, None, progress, wishes)
 
 
@@ -170,6 +209,10 @@ class ProfileArguments(_OnRun):
     """As `nas-edge profile`."""
 
     target: str | None = None
+    host: str | None = None
+    serial: str | None = None
+    runtime: str | None = None
+    per_layer: bool = False
     regime: str = "hot"
     statistic: str = "median"
     effort: str = "thorough"
@@ -181,8 +224,8 @@ class ProfileArguments(_OnRun):
 
         subject = self.run_directory(named)
         return profile_command(
-            subject, self.target, regime=self.regime, statistic=self.statistic, effort=self.effort, seed=self.seed,
-            progress=progress,
+            subject, self.target, host=self.host, serial=self.serial, runtime=self.runtime, regime=self.regime,
+            statistic=self.statistic, effort=self.effort, per_layer=self.per_layer, seed=self.seed, progress=progress,
         )  # fmt: skip
 
 
@@ -191,6 +234,7 @@ class EvaluateArguments(_OnRun):
 
     split: str = "search"
     data: str | None = None
+    precision: str | None = None
     seed: int = Field(default=0, ge=0)
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
@@ -198,7 +242,9 @@ class EvaluateArguments(_OnRun):
         from nas_edge.pipeline.evaluate_flow import evaluate_flow
 
         subject = str(self.run_directory(named))
-        return evaluate_flow(subject, None, split=self.split, data=self.data, seed=self.seed, progress=progress)
+        return evaluate_flow(
+            subject, None, split=self.split, data=self.data, precision=self.precision, seed=self.seed, progress=progress
+        )
 
 
 class FinetuneArguments(_OnRun):
@@ -227,23 +273,30 @@ class TableArguments(Arguments):
     space: str | None = None
     classes: int | None = Field(default=None, ge=2)
     bundle: str = "trashnet"
+    host: str | None = None
+    serial: str | None = None
     precision: str | None = None
+    resolutions: tuple[int, ...] | None = None
     effort: str = "default"
     regime: str = "hot"
     statistic: str = "median"
     networks: int = Field(default=40, ge=2, le=200)
     holdout: int = Field(default=20, ge=0, le=200)
+    probes: int | None = Field(default=None, ge=0, le=2000)
+    append: bool = False
     seed: int = Field(default=0, ge=0)
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Measure every block of the space."""
         from nas_edge.pipeline.tables.commands import chosen_space, measure_command
 
-        about = chosen_space(self.space, self.classes, self.bundle)
+        about, count = chosen_space(self.space, self.classes, self.bundle)
+        if self.resolutions is not None:
+            about = about.restrict(resolutions=self.resolutions)
         return measure_command(
-            self.target, [about], precision=self.precision, effort=self.effort, regime=self.regime,
-            statistic=self.statistic, calibration=self.networks, holdout=self.holdout, seed=self.seed,
-            progress=progress,
+            self.target, [(about, count)], host=self.host, serial=self.serial, precision=self.precision,
+            effort=self.effort, regime=self.regime, statistic=self.statistic, calibration=self.networks,
+            holdout=self.holdout, probes=self.probes, append=self.append, seed=self.seed, progress=progress,
         )  # fmt: skip
 
 

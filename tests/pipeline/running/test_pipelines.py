@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import typer
 
+from nas_edge.cli.main import app
 from nas_edge.errors import BudgetError, ConfigError, UnknownNameError
 from nas_edge.pipeline.running.pipelines import open_pipeline, read_pipeline
+from nas_edge.pipeline.running.steps import Step
 
 ROOT = Path(__file__).resolve().parents[3]
 SEARCH = "{target: board, bundle: tiny, latency: 2ms, evaluations: 500"
@@ -25,6 +29,7 @@ def test_every_shipped_pipeline_is_valid(path: Path) -> None:
         ("  - search: {latancy: 5ms}\n", r"p\.yaml:3: unknown key 'latancy'; did you mean 'latency'"),
         ("  - search: {latency: 5mss}\n", r"p\.yaml:3: .*latency '5mss' has no unit that latency knows"),
         ("  - search:\n      latency: -3ms\n", r"p\.yaml:4: .*must be positive"),
+        ("  - search: {limit: [macs below 3]}\n", r"p\.yaml:3: .*is not a bound; write it like"),
         ("  - search: {resolutions: big}\n", r"p\.yaml:3: "),
         ("  - seek: {}\n", r"p\.yaml:3: unknown key 'seek'"),
         ("  - {search: {}, export: {}}\n", r"p\.yaml:3: steps\.0: a step is one of"),
@@ -37,6 +42,29 @@ def test_a_mistake_is_told_with_file_and_line_before_anything_runs(tmp_path: Pat
     with pytest.raises(ConfigError, match=message):
         open_pipeline(str(path), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("flow", [name for name in Step.model_fields if name != "table"])
+def test_a_step_has_the_options_of_its_command(flow: str) -> None:
+    command = typer.main.get_command(app).commands[flow]
+    options = {str(option.name) for option in command.params if isinstance(option, typer.core.TyperOption)}
+    options -= {"json_output", "debug", "out", "resume"}  # of a command line, or the step's own
+    options -= {"quick", "thorough"}  # which `effort` says
+    options -= {"per_target", "alone", "bundle"} if flow in ("train", "evaluate") else {"per_target"}
+    options -= {"arch", "measure", "subnets", "study", "epochs", "workers", "cluster"} if flow == "evaluate" else set()
+    model = get_args(Step.model_fields[flow].annotation)[0]
+    assert options <= set(model.model_fields)
+
+
+def test_options_of_a_step_reach_the_search(stand: Path) -> None:
+    Path("p.yaml").write_text(
+        f"format: 1\nsteps:\n  - search: {SEARCH}, limit: ['macs<=1G'], objective: macs}}\n"
+    )
+    pipeline = open_pipeline("p.yaml", Path("out"))
+    (report,) = [pipeline.run(step) for step in pipeline.pending()]
+    asked = json.loads(Path(report.data["run"], "result.json").read_text())["request"]
+    assert asked["limits"] == [["macs", "<=", 1e9]]
+    assert asked["objective"] == "macs"
 
 
 def test_pipelines_are_found_by_path_and_by_name(stand: Path) -> None:
