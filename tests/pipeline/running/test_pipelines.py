@@ -57,9 +57,7 @@ def test_a_step_has_the_options_of_its_command(flow: str) -> None:
 
 
 def test_options_of_a_step_reach_the_search(stand: Path) -> None:
-    Path("p.yaml").write_text(
-        f"format: 1\nsteps:\n  - search: {SEARCH}, limit: ['macs<=1G'], objective: macs}}\n"
-    )
+    Path("p.yaml").write_text(f"format: 1\nsteps:\n  - search: {SEARCH}, limit: ['macs<=1G'], objective: macs}}\n")
     pipeline = open_pipeline("p.yaml", Path("out"))
     (report,) = [pipeline.run(step) for step in pipeline.pending()]
     asked = json.loads(Path(report.data["run"], "result.json").read_text())["request"]
