@@ -47,10 +47,19 @@ def train(
         Path, typer.Option(help="Directory of the bundle (or run); an unfinished training there is resumed.")
     ],
     data: Annotated[
-        str | None, typer.Option(help="Images: a folder of class folders, a CSV, or a name (trashnet).")
+        str | None,
+        typer.Option(
+            help="Images: a folder of class folders, a CSV, or a name (trashnet, fashion-mnist-mini; fashion-mnist and "
+            "cifar10 from ./data)."
+        ),
     ] = None,
     space: Annotated[
-        str | None, typer.Option(help="Preset or YAML file of a search space.", show_default="lite0")
+        str | None,
+        typer.Option(
+            help="Search space, a YAML file or a preset: lite0, mbv3-32, mbv3-small, mcu, mcu-tiny, ofa-mbv3-w1.0, "
+            "ofa-mbv3-w1.2, ofa-proxyless-w1.3.",
+            show_default="lite0",
+        ),
     ] = None,
     alone: Annotated[
         str | None,

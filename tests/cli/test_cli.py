@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from nas_edge.cli.common import columns, parse_resolutions, shown_progress
-from nas_edge.cli.main import invoke, main
+from nas_edge.cli.main import app, invoke, main
+from nas_edge.data.loading import dataset_names
 from nas_edge.errors import ConfigError
+from nas_edge.spaces.presets import preset_names
 from tests.stand import FakeBench
 
 COMMANDS = [
     ["train"], ["finetune"], ["evaluate"], ["search"], ["export"], ["profile"], ["run"], ["table", "measure"],
     ["table", "show"], ["table", "check"], ["table", "predict"], ["table", "import"], ["table", "diff"],
     ["table", "merge"], ["table", "plan"], ["table", "transfer"], ["compare"], ["report"], ["targets", "list"],
-    ["targets", "show"],
+    ["targets", "show"], ["targets", "add"], ["targets", "doctor"], ["zoo", "list"], ["zoo", "pull"], ["zoo", "import"],
 ]  # fmt: skip
 SEARCH = ["search", "--target", "board", "--bundle", "tiny", "--latency", "2ms", "--evaluations", "500"]
 
@@ -36,6 +39,13 @@ def test_every_command_has_help_with_an_example_and_the_common_options(
     assert f"nas-edge {' '.join(command)}" in text
     assert "--json" in text
     assert "--debug" in text
+
+
+def test_the_help_of_train_names_every_preset_and_every_data_set() -> None:
+    command = typer.main.get_command(app).commands["train"]
+    told = {str(option.name): str(getattr(option, "help", "")) for option in command.params}
+    assert all(name in told["space"] for name in preset_names())
+    assert all(name in told["data"] for name in dataset_names())
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
