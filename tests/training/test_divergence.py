@@ -58,6 +58,37 @@ def test_one_class_that_the_student_denies_does_not_take_over() -> None:
     assert student.grad.abs().max() < 10
 
 
+def of_alphanet(student: torch.Tensor, teacher: torch.Tensor, low: float, high: float, clip: float) -> torch.Tensor:
+    """Gradient of the student's logits as AlphaNet's own `AdaptiveLossSoft` (its loss_ops.py) defines it."""
+
+    def divergence(alpha: float) -> tuple[torch.Tensor, torch.Tensor]:
+        ratio = (teacher / student.softmax(1)).detach()
+        if alpha == 1:
+            f, rho = ratio * ratio.log(), ratio
+        else:
+            power = ratio.pow(alpha).clamp(0, clip)
+            f, rho = (power - 1) / alpha / (alpha - 1), power / alpha + 1 / alpha / (alpha - 1)
+        q = student.softmax(1).detach()
+        return (q * f).sum(1), -(q * rho * student.log_softmax(1)).sum(1)
+
+    (left, left_surrogate), (right, right_surrogate) = divergence(low), divergence(high)
+    (gradient,) = torch.autograd.grad(torch.where(left > right, left_surrogate, right_surrogate).mean(), student)
+    return gradient
+
+
+def test_the_loss_and_its_clipping_are_those_of_alphanet() -> None:
+    generator = torch.Generator().manual_seed(0)
+    student, other = (4 * torch.randn(200, 6, generator=generator) for _ in range(2))
+    teacher = other.softmax(1)
+    student.requires_grad_()
+    loss = adaptive_alpha_loss(student, teacher)
+    (found,) = torch.autograd.grad(loss, student)
+    assert torch.allclose(found, of_alphanet(student, teacher, -1.0, 1.0, 5.0), atol=1e-6)
+    assert not torch.allclose(found, of_alphanet(student, teacher, -1.0, 1.0, 1e9), atol=1e-3)  # it does cut off
+    larger = [alpha_divergence(student.detach(), teacher, alpha)[0] for alpha in (-1.0, 1.0)]
+    assert float(loss.detach()) == pytest.approx(float(torch.maximum(*larger).mean()))
+
+
 def test_following_it_brings_the_answers_together(logits, teacher) -> None:
     student = logits.clone().requires_grad_()
     before = F.kl_div(student.detach().log_softmax(1), teacher, reduction="batchmean")

@@ -42,7 +42,7 @@ def alpha_divergence(
 
 def adaptive_alpha_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean over the batch of the larger of two divergences, one that punishes overlooking (alpha = -1) a class of the
-    teacher's and one that punishes inventing one (alpha = 1); only its gradient has a meaning.
+    teacher's and one that punishes inventing one (alpha = 1). Its gradient is the surrogate's.
 
     Args:
         student: logits, float [n, classes].
@@ -50,4 +50,5 @@ def adaptive_alpha_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """
     low, low_gradient = alpha_divergence(student.float(), teacher, ALPHA_LOW)
     high, high_gradient = alpha_divergence(student.float(), teacher, ALPHA_HIGH)
-    return torch.where(low > high, low_gradient, high_gradient).mean()
+    gradient = torch.where(low > high, low_gradient, high_gradient)
+    return (torch.maximum(low, high) + gradient - gradient.detach()).mean()
