@@ -27,6 +27,7 @@ from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.objectives.losses import Sandwich
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.running import checkpoint
+from nas_edge.training.running.average import WeightAverage
 from nas_edge.training.running.history import History
 from nas_edge.training.running.loop import CHECKPOINT, HISTORY, Setting, Trained, train
 
@@ -74,6 +75,22 @@ def test_ctrl_c_saves_within_the_epoch_and_the_run_goes_on_from_there(
     assert sum(note.startswith("epoch") for note in told) == 18 - 9
     histories = [list(csv.DictReader((tmp_path / name / HISTORY).open())) for name in ("whole", "cut")]
     assert [row["loss"] for row in histories[0]] == [row["loss"] for row in histories[1]]
+
+
+def test_ctrl_c_while_the_last_epoch_is_looked_at_is_heeded_as_well(
+    dataset: Dataset, striped_template: Template, tmp_path: Path
+) -> None:
+    def interrupt(epoch: int, average: WeightAverage) -> dict[str, float]:
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return {"largest": 0.5}
+
+    short = replace(RECIPE, epochs=1, teacher_epochs=0, batch_size=48)
+    with pytest.raises(KeyboardInterrupt):
+        train(setting(dataset, striped_template, tmp_path, short), after_epoch=interrupt)
+    _, done, told = finish(setting(dataset, striped_template, tmp_path, short))
+    assert (done.epochs, done.steps, told) == (1, 2, [])  # all was saved
+    assert len((tmp_path / HISTORY).read_text().splitlines()) == 2
 
 
 def test_a_full_disk_is_told_and_survived(

@@ -105,6 +105,8 @@ def train(
             figures = {"loss": loss, **(evaluates(sitting.at.epoch, run.average) if evaluates else {})}
             net.train()
             sitting.close_epoch(figures)
+        if run.workers.mean(float(stop.asked))[0]:  # while the last epoch was looked at; what follows takes time, too
+            raise KeyboardInterrupt
     net.load_state_dict(run.average.state, strict=False)
     run.close()
     at, planned = sitting.at, setting.recipe.epochs * run.steps_per_epoch
