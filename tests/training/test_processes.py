@@ -95,6 +95,25 @@ def test_a_process_that_is_killed_is_told_and_the_run_goes_on(
     assert (done.epochs, done.steps) == (2, 12)
 
 
+class Greedy:
+    """A teacher for which one of the processes has no memory, as a GPU that others use as well."""
+
+    side = 24
+
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        if os.environ["RANK"] == "1":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return torch.full((len(images), 2), 0.5)
+
+
+def test_what_is_wrong_in_another_process_is_said_by_this_one(
+    dataset: Dataset, striped_template: Template, tmp_path: Path, one_thread: None
+) -> None:
+    run = run_in(tmp_path / "run", dataset, striped_template, teacher=Greedy())
+    with pytest.raises(TrainingError, match=r"memory does not suffice for 8 images of 24 px .*; set accumulate: 2"):
+        train_in_processes(run, 2)
+
+
 def test_a_process_that_ends_at_its_start_is_told(
     dataset: Dataset, striped_template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,11 @@ from nas_edge.errors import TrainingError
 
 Gather = Callable[[Tensor], Tensor]
 
+
+class ProcessLost(TrainingError):
+    """Another process of the run has ended before its time."""
+
+
 _AWAKE_S = 2e-3  # how long another process is waited for before this one sleeps
 _TOKEN_BYTES = 16
 _CONNECT_S = 60.0
@@ -68,7 +73,7 @@ class Sockets:
             peer.settimeout(None)
 
     def gather(self, own: Tensor) -> Tensor:
-        """What every process has, [count, ...] of equal float32 tensors [...]. Raises TrainingError: another ended."""
+        """What every process has, [count, ...] of equal float32 tensors [...]. Raises ProcessLost."""
         if own.device.type != "cpu":
             return collective(own)
         sent = own.detach().contiguous().numpy()
@@ -80,7 +85,7 @@ class Sockets:
             for other, peer in self.peers.items():
                 _receive(peer, memoryview(of_all[other].reshape(-1)).cast("B"))
         except OSError as error:
-            raise TrainingError(f"another process of the run has ended ({error})") from error
+            raise ProcessLost(f"another process of the run has ended ({error})") from error
         return torch.from_numpy(of_all)
 
 

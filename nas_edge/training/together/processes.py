@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -31,6 +31,7 @@ from nas_edge.training.recipe import Recipe
 from nas_edge.training.running.device import one_gpu_each
 from nas_edge.training.running.loop import Trained
 from nas_edge.training.supernet_run import SupernetRun, train_supernet
+from nas_edge.training.together.exchange import ProcessLost
 from nas_edge.training.together.workers import joined_workers
 
 _END_S = 10.0  # for the others to end by themselves
@@ -91,6 +92,7 @@ def _others(run: _Sent, count: int, threads: int, time_limit_s: float | None) ->
         port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")  # forked ones would share locks of torch's threads
     processes: list[BaseProcess] = []
+    connections: list[Connection] = []
     try:
         for rank in range(1, count):
             ours, theirs = context.Pipe()
@@ -98,13 +100,14 @@ def _others(run: _Sent, count: int, threads: int, time_limit_s: float | None) ->
             process = context.Process(target=_assist, args=arguments, daemon=True)
             process.start()
             processes.append(process)
+            connections.append(ours)
             theirs.close()
             _await(ours, process)
         with _standing(0, count, port):
             try:
                 yield
-            except RuntimeError as error:  # of gloo, when a process is lost
-                raise _lost(processes, error) from error
+            except (RuntimeError, ProcessLost) as error:  # of gloo and of sockets, when a process is lost
+                raise _lost(processes, connections, error) from error
     finally:
         for started in processes:
             started.join(_END_S)
@@ -124,9 +127,13 @@ def _await(connection: Connection, process: BaseProcess) -> None:
         raise TrainingError(f"a process of the training ended at its start (exit code {process.exitcode})") from None
 
 
-def _lost(processes: list[BaseProcess], error: RuntimeError) -> Exception:
-    for process in processes:
+def _lost(processes: list[BaseProcess], connections: list[Connection], error: Exception) -> Exception:
+    """What a process said before it ended, else that it ended; `error` itself where none did."""
+    for process, connection in zip(processes, connections, strict=True):
         process.join(_LOOK_S)
+        with suppress(EOFError):
+            if connection.poll():
+                return TrainingError(connection.recv_bytes().decode())
         if process.exitcode:
             return TrainingError(
                 f"a process of the training ended (exit code {process.exitcode}); the same command goes on from what"
@@ -156,13 +163,25 @@ def _standing(rank: int, count: int, port: int) -> Iterator[None]:
 def _assist(
     ready: Connection, rank: int, count: int, port: int, threads: int, sent: _Sent, time_limit_s: float | None
 ) -> None:
-    """In another process: its share of the run. The leader says what is wrong; here nothing is."""
+    """In another process: its share of the run. What is wrong here is left for the leader to say."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches all: the leader tells the others
     torch.set_num_threads(threads)
     try:
         with _standing(rank, count, port):
             ready.send_bytes(b"ready")
-            with joined_workers():
+            with joined_workers(), _telling(ready):
                 train_supernet(sent.run(), time_limit_s=time_limit_s)
     except (NasEdgeError, KeyboardInterrupt):
         sys.exit(1)
+
+
+@contextmanager
+def _telling(leader: Connection) -> Iterator[None]:
+    """Let the leading process know what goes wrong here, before it notices that this one is gone."""
+    try:
+        yield
+    except NasEdgeError as error:
+        if not isinstance(error, ProcessLost):
+            with suppress(OSError):
+                leader.send_bytes(str(error).encode())
+        raise
