@@ -15,6 +15,8 @@ from nas_edge.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
+_HALF_TURN = 180.0
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -44,10 +46,12 @@ class Augmentation:
     magnitude: float = 0.3
 
     def __post_init__(self) -> None:
-        if not 0 < self.area[0] <= self.area[1] <= 1:
+        if len(self.area) != 2 or not 0 < self.area[0] <= self.area[1] <= 1:
             raise ConfigError(f"augmentation: area must be (least, largest) within 0..1, not {self.area}")
-        if not 0 < self.aspect[0] <= self.aspect[1]:
+        if len(self.aspect) != 2 or not 0 < self.aspect[0] <= self.aspect[1] < math.inf:
             raise ConfigError(f"augmentation: aspect must be (least, largest) above 0, not {self.aspect}")
+        if not 0 <= self.rotation_degrees <= _HALF_TURN:
+            raise ConfigError(f"augmentation: rotation_degrees must be within 0..180, not {self.rotation_degrees}")
         if self.random_ops < 0 or not 0 <= self.magnitude <= 1:
             raise ConfigError("augmentation: random_ops must be 0 or more, and magnitude within 0..1")
         for name in ("brightness", "contrast", "saturation", "cutout"):

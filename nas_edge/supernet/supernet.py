@@ -76,7 +76,7 @@ class Supernet(nn.Module):
         Args:
             x: normalised images; their size need not be the architecture's resolution.
             arch: int8 [genes].
-            drop_connect: rate at the last block, growing linearly from the first (training only).
+            drop_connect: layer i of n, stem and head counted, drops i / n of this rate (training only).
             dropout: before the classifier (training only).
         """
         plan = self.plan(arch)

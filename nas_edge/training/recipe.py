@@ -26,6 +26,8 @@ class Distillation(StrEnum):
 
 
 _SEEDS_APART = 7919  # so that no two phases of one run draw the same numbers
+_LARGEST_SEED = 2**40  # torch's generators, which each step seeds anew by it, take 64 bits
+_OF_EACH_PHASE = ("epochs", "learning_rate", "warmup_epochs", "teacher_epochs", "random_subnets", "teacher_weight")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Recipe:
     """How a supernet, or one subnet, is trained: by the sandwich rule, or by `phases` of progressive shrinking.
 
     Attributes:
-        epochs: passes over the training images; with phases, theirs count.
+        epochs: passes over the training images.
         freeze_epochs: first epochs in which only the classifier learns: a new head's large gradients do not spoil
             weights that were trained before.
         teacher_epochs: first epochs that train the largest architecture alone, so that it can teach.
@@ -45,18 +47,20 @@ class Recipe:
         weight_decay: on weights with more than one dimension.
         label_smoothing: for losses against labels: this share goes to all classes alike (Szegedy et al. 2016).
         random_subnets: drawn a step beside the largest and the smallest (the sandwich rule; BigNAS, Yu et al. 2020).
-        drop_connect: of residual branches (Huang et al. 2016), growing with depth; of the largest architecture only.
+        drop_connect: of residual branches (Huang et al. 2016), of the largest architecture only: layer i of n, stem and
+            head counted, drops i / n of this rate.
         dropout: before the classifier (Srivastava et al. 2014), of the largest architecture only.
         mixup: alpha of the Beta distribution, 0 for none (Zhang et al. 2018).
         cutmix: the same for pasted boxes (Yun et al. 2019); with both, each step draws one of the two.
         distillation: what smaller networks minimise against the largest one's answers.
-        phases: of progressive shrinking (Cai et al. 2020); () for the sandwich rule.
+        phases: of progressive shrinking (Cai et al. 2020), each with epochs, learning rate, warm-up and subnets of its
+            own; () for the sandwich rule.
         ema: decay of the averaged weights that are kept in the end (Polyak and Juditsky; `training.running.average`).
         clip_norm: greatest Euclidean norm of the whole gradient (Pascanu et al. 2013), 0 for none.
         bf16: compute in bfloat16 where autocast allows; None: where it pays (see `training.running.device`).
         fp16: in float16 instead, for GPUs that lack bfloat16; gradients are scaled.
         augmentation: of the training images.
-        storage_scale: training images are kept at this multiple of the largest resolution before cropping.
+        storage_scale: training images are kept at this multiple of the largest resolution before cropping, 0.5..8.
         teacher_weight: share of a teacher's answers in what the largest learns from, where a teacher is given.
         first_side: side in pixels that batches begin with, 0 for full size at once (see `training.running.growing`).
         growing_share: of the run, in which they grow to full size.
@@ -91,10 +95,12 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or self.learning_rate <= 0:
+        if self.epochs < 1 or self.batch_size < 2 or not 0 < self.learning_rate < math.inf:
             raise ConfigError("recipe: epochs >= 1, batch_size >= 2 and learning_rate > 0 are needed")
         if not 0 <= self.teacher_epochs <= self.epochs or self.random_subnets < 0 or self.seed < 0:
             raise ConfigError("recipe: 0 <= teacher_epochs <= epochs, random_subnets >= 0 and seed >= 0 are needed")
+        if self.seed > _LARGEST_SEED:
+            raise ConfigError(f"recipe: seed must be at most {_LARGEST_SEED}, not {self.seed}")
         if self.accumulate < 1 or self.batch_size // self.accumulate < 2:
             raise ConfigError("recipe: accumulate must be 1 or more and leave two images in each part of a batch")
         if not 0 <= self.teacher_weight <= 1:
@@ -104,9 +110,13 @@ class Recipe:
         for name in ("label_smoothing", "drop_connect", "dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"recipe: {name} must be at least 0 and below 1, not {getattr(self, name)}")
-        for name in ("warmup_epochs", "weight_decay", "mixup", "cutmix", "clip_norm", "storage_scale"):
+        for name in ("warmup_epochs", "weight_decay", "mixup", "cutmix", "clip_norm"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigError(f"recipe: {name} must be 0 or more, not {getattr(self, name)}")
+        if not 0.5 <= self.storage_scale <= 8:
+            raise ConfigError(f"recipe: storage_scale must be within 0.5..8, not {self.storage_scale}")
+        if self.bf16 not in (None, True, False):
+            raise ConfigError(f"recipe: bf16 must be true, false or null, not {self.bf16!r}")
         if self.fp16 and self.bf16:
             raise ConfigError("recipe: one of bf16 and fp16, not both")
         if self.freeze_epochs < 0:
@@ -141,9 +151,11 @@ class Recipe:
                 if key not in known:
                     raise UnknownKeyError(where, (*path, key), known)
                 _check_number(f"{where}: {'.'.join((*path, key))}", value, known[key])
+        _check_phases_alone(data, where)
         values = dict(data)
         epochs = values.get("epochs", cls.epochs)
         values.setdefault("teacher_epochs", min(cls.teacher_epochs, epochs // 5))  # a short run has no time for more
+        values.setdefault("warmup_epochs", min(cls.warmup_epochs, epochs / 5))
         try:
             if "augmentation" in values:
                 changes = values["augmentation"]
@@ -187,6 +199,21 @@ def recipe_changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 def _filled(noted: Mapping[str, Any]) -> dict[str, Any]:
     default = Recipe().to_dict()
     return default | dict(noted) | {"augmentation": default["augmentation"] | noted.get("augmentation", {})}
+
+
+def _check_phases_alone(data: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError where changes to the default recipe would change nothing beside phases.
+
+    A whole recipe, as bundles note it, has a value for everything.
+    """
+    known = {f.name: f.default for f in fields(Recipe)}
+    if not data.get("phases") or data.keys() >= known.keys():
+        return
+    if idle := [name for name in _OF_EACH_PHASE if data.get(name, 0) not in (0, known[name])]:
+        raise ConfigError(
+            f"{where}: beside phases {', '.join(idle)} would change nothing; leave it out, each phase says how it is"
+            " trained"
+        )
 
 
 def _check_number(what: str, value: object, default: object) -> None:

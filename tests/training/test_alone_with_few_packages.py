@@ -65,11 +65,11 @@ def cifar(tmp_path: Path) -> Path:
 
 def trained(tmp_path: Path, cifar: Path, *more: str) -> Path:
     (tmp_path / "space.yaml").write_text(SPACE)
-    (tmp_path / "recipe.yaml").write_text("batch_size: 32\nmixup: 0.1\n")
+    (tmp_path / "recipe.yaml").write_text("batch_size: 32\nmixup: 0.1\nepochs: 1\n")
     code = BLOCKED.format(root=str(ROOT), allowed=GIVEN, watched=WATCHED)
     out = tmp_path / "bundle"
     arguments = ["--data", str(cifar), "--space", str(tmp_path / "space.yaml"), "--out", str(out)]
-    arguments += ["--recipe", str(tmp_path / "recipe.yaml"), "--epochs", "1", *more]
+    arguments += ["--recipe", str(tmp_path / "recipe.yaml"), *more]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "epoch 1, loss" in done.stderr
@@ -122,6 +122,7 @@ def arguments(tmp_path: Path, cifar: Path, *more: str) -> list[str]:
         ("epochs: ten\n", ("--seed", "0"), "epochs must be a whole number"),
         ("mixup: 0.1\n", ("--epochs", "0"), "epochs >= 1"),
         ("mixpu: 0.1\n", (), "recipe.yaml:1: unknown key 'mixpu'; did you mean 'mixup'"),
+        ("phases: [{name: a, epochs: 2, learning_rate: 0.1}]\n", (), "beside phases epochs would change nothing"),
     ],
 )
 def test_a_mistake_in_what_is_asked_is_one_line(

@@ -100,4 +100,6 @@ def test_few_epochs_alone_leave_the_warm_up_behind() -> None:
 def test_a_recipe_of_few_epochs_needs_no_word_about_the_teachers() -> None:
     assert Recipe.from_dict({"epochs": 2}).teacher_epochs == 0
     assert Recipe.from_dict({"epochs": 12}).teacher_epochs == 2
+    assert Recipe.from_dict({"epochs": 2}).warmup_epochs == pytest.approx(0.4)  # or the learning rate never rises
+    assert Recipe.from_dict({"epochs": 2, "warmup_epochs": 1.0}).warmup_epochs == 1.0
     assert Recipe.from_dict({}) == Recipe()

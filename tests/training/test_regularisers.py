@@ -16,6 +16,7 @@ from nas_edge.data import Dataset, Preprocess
 from nas_edge.data.augment import Augmentation
 from nas_edge.errors import ConfigError
 from nas_edge.spaces import Template
+from nas_edge.supernet import elastic
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training import supernet_run
 from nas_edge.training.objectives.losses import Sandwich, Single, soft_cross_entropy
@@ -172,7 +173,10 @@ def test_the_teacher_of_shrinking_is_the_largest_as_its_own_phase_left_it(
     [
         {"label_smoothing": 1.0}, {"label_smoothing": "much"}, {"drop_connect": 1}, {"ema": 1.5}, {"mixup": -0.1},
         {"clip_norm": math.nan}, {"epochs": 2.5}, {"augmentation": {"horizontal_flip": 1}},
-        {"augmentation": {"random_ops": 1.5}}, {"warmup_epochs": True},
+        {"augmentation": {"random_ops": 1.5}}, {"warmup_epochs": True}, {"storage_scale": 0}, {"bf16": "yes"},
+        {"seed": 2**60}, {"augmentation": {"area": [0.5]}}, {"augmentation": {"area": [0.1, 0.2, 0.3]}},
+        {"augmentation": {"aspect": [1.0]}}, {"augmentation": {"aspect": [1.0, math.inf]}},
+        {"augmentation": {"rotation_degrees": math.nan}},
     ],
     ids=str,
 )  # fmt: skip
@@ -180,3 +184,22 @@ def test_a_value_out_of_range_or_of_another_kind_is_told_by_its_name(wrong: dict
     name = next(iter(wrong.get("augmentation", wrong)))
     with pytest.raises(ConfigError, match=rf"{name} must be "):
         Recipe.from_dict(wrong)
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf, 0.0])
+def test_a_learning_rate_that_is_none_is_refused(rate: float) -> None:
+    with pytest.raises(ConfigError, match="learning_rate > 0"):
+        Recipe.from_dict({"learning_rate": rate})
+
+
+def test_branches_are_dropped_more_often_layer_by_layer(
+    striped_template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates: list[float] = []
+    monkeypatch.setattr(elastic, "drop_connect", lambda x, rate: rates.append(rate) or x)
+    net = Supernet(striped_template, 2).train()
+    plan = net.plan(net.space.largest())
+    net(IMAGES, net.space.largest(), 0.7)
+    assert rates == [0.7 * i / len(plan) for i, (_, spec) in enumerate(plan) if spec.residual]
+    assert rates == sorted(rates)
+    assert 0 < rates[0] < rates[-1] < 0.7

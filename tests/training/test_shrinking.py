@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,5 +157,20 @@ def test_phases_are_plain_data_and_wrong_ones_are_told() -> None:
         Recipe.from_dict({"phases": [{"name": "a", "epochs": 1, "learning_rate": 1e-3, "kernel": 2}]})
     with pytest.raises(ConfigError, match="different names"):
         Recipe(phases=(PHASES[0], PHASES[0]))
-    with pytest.raises(ConfigError, match="1 or more, or null"):
-        Phase("a", 1, 1e-3, kernels=0)
+    for count in (0, 1.5, True):
+        with pytest.raises(ConfigError, match="1 or more, or null"):
+            Phase("a", 1, 1e-3, kernels=count)
+    for name in ("", "a/b", "../a", "a,b", ".."):  # it is of a directory, and of a line in a CSV
+        with pytest.raises(ConfigError, match="its name must be of letters"):
+            Phase(name, 1, 1e-3)
+    for wrong in ({"epochs": 2.5}, {"subnets": 1.5}, {"learning_rate": math.nan}, {"warmup_epochs": math.inf}):
+        with pytest.raises(ConfigError, match=f"phase 'a'.*{next(iter(wrong))}"):
+            Phase(**{"name": "a", "epochs": 1, "learning_rate": 1e-3, **wrong})
+
+
+@pytest.mark.parametrize("idle", [{"epochs": 5}, {"learning_rate": 3e-3}, {"random_subnets": 4}, {"teacher_weight": 1}])
+def test_what_would_change_nothing_beside_phases_is_refused(idle: dict[str, float]) -> None:
+    phases = RECIPE.to_dict()["phases"]
+    assert Recipe.from_dict({"phases": phases, "epochs": 30}).phases == PHASES
+    with pytest.raises(ConfigError, match=f"beside phases {next(iter(idle))} would change nothing"):
+        Recipe.from_dict({"phases": phases, **idle})

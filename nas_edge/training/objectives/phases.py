@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from nas_edge.errors import ConfigError, UnknownKeyError
 from nas_edge.spaces import SearchSpace
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Phase:
     phases after it. Resolutions are elastic throughout.
 
     Attributes:
-        name: of the phase, in the history.
+        name: of the phase, in the history, and of its directory: letters, digits, `-`, `_` and `.`.
         epochs: passes over the training images.
         learning_rate: at its peak.
         warmup_epochs: of the learning rate.
@@ -38,11 +42,17 @@ class Phase:
     widths: int | None = 1
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.learning_rate <= 0 or self.subnets < 1 or self.warmup_epochs < 0:
+        if not _NAME.fullmatch(self.name):
+            raise ConfigError(f"phase {self.name!r}: its name must be of letters, digits, '-', '_' and '.'")
+        if any(type(count) is not int for count in (self.epochs, self.subnets)):
+            raise ConfigError(f"phase {self.name!r}: epochs and subnets must be whole numbers")
+        if self.epochs < 1 or not 0 < self.learning_rate < math.inf or self.subnets < 1:
             raise ConfigError(f"phase {self.name!r}: epochs, learning_rate and subnets must be above 0")
-        if any(count is not None and count < 1 for count in self.counts):
+        if not 0 <= self.warmup_epochs < math.inf:
+            raise ConfigError(f"phase {self.name!r}: warmup_epochs must be 0 or more, not {self.warmup_epochs}")
+        if any(count is not None and (type(count) is not int or count < 1) for count in self.counts):
             raise ConfigError(
-                f"phase {self.name!r}: kernels, depths, expands and widths are 1 or more, or null for all"
+                f"phase {self.name!r}: kernels, depths, expands, widths are whole numbers, 1 or more, or null for all"
             )
 
     @property
