@@ -78,7 +78,7 @@ def _train(options: argparse.Namespace) -> bool:
     from nas_edge.pipeline.learning.train_flow import check_unfinished, read_recipe
     from nas_edge.pipeline.running.directory import held
     from nas_edge.spaces import SearchSpace
-    from nas_edge.training.recipe import Recipe
+    from nas_edge.training.recipe import Recipe, with_seed
     from nas_edge.training.running.device import uses_bf16
     from nas_edge.training.running.loop import CHECKPOINT
     from nas_edge.training.supernet_run import SupernetRun, train_supernet, watch_interval
@@ -86,7 +86,7 @@ def _train(options: argparse.Namespace) -> bool:
 
     given = read_recipe(options.recipe) if options.recipe else {}
     given |= {"epochs": options.epochs} if options.epochs is not None else {}
-    recipe = Recipe.from_dict({**given, "seed": options.seed})
+    recipe = Recipe.from_dict(with_seed(given, options.seed))
     recipe = replace(recipe, bf16=uses_bf16(recipe))
     limit_s = parse_duration_s(options.time_limit) if options.time_limit else None
     template = SearchSpace.named(options.space).template

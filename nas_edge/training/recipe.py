@@ -173,6 +173,13 @@ class Recipe:
             raise ConfigError(f"{where}: does not describe a recipe ({error})") from error
 
 
+def with_seed(changes: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Changes to a recipe with the seed that a command has. Raises ConfigError where they say another one."""
+    if changes.get("seed", seed) != seed:
+        raise ConfigError(f"recipe: its seed is {changes['seed']}, and {seed} is asked for; let --seed alone say it")
+    return {**changes, "seed": seed}
+
+
 def recipe_differences(then: Mapping[str, Any], now: Mapping[str, Any], *, diverged: bool = False) -> str:
     """Between the recipe that a run was begun with and another one to go on with, in one line, "" for none.
 

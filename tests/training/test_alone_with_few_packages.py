@@ -122,6 +122,7 @@ def arguments(tmp_path: Path, cifar: Path, *more: str) -> list[str]:
         ("epochs: ten\n", ("--seed", "0"), "epochs must be a whole number"),
         ("mixup: 0.1\n", ("--epochs", "0"), "epochs >= 1"),
         ("mixpu: 0.1\n", (), "recipe.yaml:1: unknown key 'mixpu'; did you mean 'mixup'"),
+        ("seed: 3\n", ("--seed", "1"), "its seed is 3, and 1 is asked for"),
         ("phases: [{name: a, epochs: 2, learning_rate: 0.1}]\n", (), "beside phases epochs would change nothing"),
     ],
 )

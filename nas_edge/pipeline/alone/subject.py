@@ -67,7 +67,7 @@ class Subject:
 
     def recipe(self, changes: dict[str, Any], epochs: int | None, seed: int) -> Recipe:
         """How it is trained: by default as often over the images as the bundle's supernet was. Raises ConfigError."""
-        from nas_edge.training.recipe import Recipe
+        from nas_edge.training.recipe import Recipe, with_seed
         from nas_edge.training.single.alone import alone_recipe
 
         header: dict[str, Any] = {} if self.bundle is None else self.bundle.header
@@ -75,7 +75,7 @@ class Subject:
         if epochs is None and "epochs" not in changes and "phases" not in changes:
             epochs = int(passes) if passes else None
         known = {**header.get("recipe", {}), "teacher_epochs": 0}  # of a supernet, and more than `epochs` may be
-        return alone_recipe(Recipe.from_dict({**known, **changes}), epochs, seed)
+        return alone_recipe(Recipe.from_dict({**known, **with_seed(changes, seed)}), epochs, seed)
 
     def beginning(self, dataset: Dataset) -> dict[str, Any]:
         """What of a training its checkpoints do not show, as plain data; see `pipeline.learning.beginning`."""

@@ -137,7 +137,7 @@ def train_flow(
     from nas_edge.pipeline.learning.measuring import forget_measuring, plan_measuring
     from nas_edge.pipeline.learning.starting import told_start
     from nas_edge.pipeline.learning.teaching import find_teacher
-    from nas_edge.training.recipe import Recipe
+    from nas_edge.training.recipe import Recipe, with_seed
     from nas_edge.training.running.history import keep_history
     from nas_edge.training.running.loop import CHECKPOINT, uses_bf16
     from nas_edge.training.supernet_run import SupernetRun, watch_interval
@@ -148,7 +148,7 @@ def train_flow(
     template = template.with_resolutions(resolutions) if resolutions else template
     given = dict(recipe or {})
     given |= {"epochs": epochs} if epochs is not None else {}
-    chosen = Recipe.from_dict({**given, "seed": seed})
+    chosen = Recipe.from_dict(with_seed(given, seed))
     chosen = replace(chosen, bf16=uses_bf16(chosen))  # what was computed in belongs into the bundle
     start = told_start(init, template, init_normalisation, progress)
     taught = find_teacher(teacher, template) if teacher is not None else None
