@@ -86,6 +86,8 @@ def test_a_search_without_images_measures_latency_with_drawn_weights_and_says_so
     assert report.latency.measured <= 2.0
     assert report.accuracy.measured is None
     assert not report.verified
+    assert report.lines()[0].endswith("  MET")
+    assert any("the accuracy is predicted alone" in line for line in report.lines())
     (note,) = [line for line in report.lines() if "drawn weights" in line]
     assert "bundle 'bare' ships no images" in note
     assert "put it at data/cifar10" in note

@@ -65,6 +65,7 @@ def report_of(task: SearchTask, path: Path, chosen: Chosen, course: Course) -> S
         memory=memory_figure(task, chosen.arch),
         counted=chosen.counted,
         verified=chosen.verified,
+        met=chosen.met,
         verification_asked=task.verified,
         evaluations=course.evaluations,
         wall_s=round(course.search_s, 4),

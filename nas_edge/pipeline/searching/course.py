@@ -37,10 +37,11 @@ class Course:
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """What is returned, and what was measured of it."""
+    """What is returned, and what was measured of it; `met`: every latency budget, whatever is known of the accuracy."""
 
     arch: Population
     accuracy: AccuracyFigure
     measurements: dict[str, Measurement] = field(default_factory=dict)
     verified: bool = False
     counted: tuple[CountedFigure, ...] = ()
+    met: bool = False

@@ -229,7 +229,9 @@ def _confirmed(
     measured = found.accuracy.measured is not None or task.source.bundle is None
     if not found.met:
         course.notes.append("with its own weights the network is measured to miss the budget")
-    return Chosen(found.arch, found.accuracy, dict(found.measurements), found.met and measured)
+    elif not measured:
+        course.notes.append("not verified: the latency is measured, the accuracy is predicted alone")
+    return Chosen(found.arch, found.accuracy, dict(found.measurements), found.met and measured, met=found.met)
 
 
 def _missed(task: SearchTask, loop: Verification, course: Course) -> Chosen:

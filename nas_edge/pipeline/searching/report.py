@@ -42,6 +42,7 @@ class SearchReport:
         front: of a Pareto search.
         interrupted: ended by Ctrl-C: the best so far.
         verifying: the command line that would show on the device what was predicted.
+        met: every latency budget was measured to be met, whatever is known of the accuracy.
         notes: anything a user must know (slack budgets, other runtimes, disturbed measurements).
 
     """
@@ -68,6 +69,7 @@ class SearchReport:
     front: tuple[FrontPoint, ...] = ()
     interrupted: bool = False
     verifying: str = ""
+    met: bool = False
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -87,7 +89,7 @@ class SearchReport:
 
     @property
     def exit_code(self) -> int:
-        """1 where verification was asked for and a budget is not met as measured or counted; 130 after Ctrl-C."""
+        """1 where verification was asked for and failed, by a budget or an unmeasured accuracy; 130 after Ctrl-C."""
         if self.interrupted:
             return INTERRUPTED
         if not all(figure.met for figure in self.counted):
@@ -188,6 +190,11 @@ class SearchReport:
         budgets += [] if request.min_accuracy is None else [f"accuracy >= {100 * request.min_accuracy:g} %"]
         return budgets + [f"{metric} {op} {_shown(metric, limit)}" for metric, op, limit in request.limits]
 
+    def _met_but_for_accuracy(self) -> bool:
+        """Whether all that was asked for is met, the accuracy being none of it and not measured."""
+        bounded = {metric for metric, _, _ in self.request.limits}
+        return self.met and self.request.min_accuracy is None and "accuracy" not in bounded
+
     def _shown_on_front(self, metric: str, value: float) -> str:
         if metric == "accuracy" and self.accuracy.proxy:
             return replace(self.accuracy, predicted=value).text()
@@ -198,7 +205,7 @@ class SearchReport:
         line = f"{head}predicted {format_ms(figure.predicted)}"
         if figure.measured is None:
             return line
-        met = self.verified if len(self.latencies) == 1 else figure.met
+        met = (self.verified or self._met_but_for_accuracy()) if len(self.latencies) == 1 else figure.met
         verdict = f"  {'MET' if met else 'NOT MET'}" if budgets else ""
         return f"{line}  MEASURED {format_ms(figure.measured)}{verdict}"
 
