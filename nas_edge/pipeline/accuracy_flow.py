@@ -98,7 +98,8 @@ def measure_accuracy(
 
     Raises:
         UnknownNameError: no such bundle or precision. DataError: the images are missing, or of other classes.
-        TrainingError: too few subnets. ConfigError: the bundle cannot be written, or was measured on other images.
+        TrainingError: too few subnets. ConfigError: the bundle cannot be written, was measured on other images, or not
+            at all.
 
     """
     if precision not in PRECISIONS:
@@ -110,7 +111,11 @@ def measure_accuracy(
     from nas_edge.training.fitting.paired_fit import fit_paired_predictor
     from nas_edge.training.measuring.subnets import answers_of_subnets
 
-    work = make_directory(found.path / _WORK)
+    if not (found.path / ACCURACY).is_file():
+        raise ConfigError(
+            f"bundle {found.name!r}: none of its subnets is measured in fp32, which {precision} is held against;"
+            " a bundle by 'nas-edge train' has such"
+        )
     measured = read_accuracy(found.path / ACCURACY, found.space)
     split = bundle_dataset(found, data, progress).splits["search"]
     views = bundle_views(found)
@@ -122,6 +127,7 @@ def measure_accuracy(
         )
     chosen = plain.select(spread_over_cost(plain, found, subnets))
     evaluator = bundle_evaluator(found, Precision(precision), data)
+    work = make_directory(found.path / _WORK)
     journal = work / f"subnets-{precision}.jsonl"
     bits = answers_of_subnets(
         found.supernet(), evaluator, split, chosen.population, views, journal, Precision(precision), progress, spread

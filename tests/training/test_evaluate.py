@@ -20,6 +20,11 @@ def test_the_interval_is_wilsons_as_scipy_computes_it(right: int, n: int) -> Non
     assert wilson(right, n) == pytest.approx((theirs.low, theirs.high), abs=1e-7)
 
 
+def test_the_interval_stays_within_0_and_1() -> None:
+    assert not any(f"{100 * wilson(0, n)[0]:.1f}".startswith("-") for n in range(1, 200))
+    assert all(wilson(0, n)[0] >= 0.0 and wilson(n, n)[1] <= 1.0 for n in range(1, 200))
+
+
 def test_views_mirror_only_as_training_does() -> None:
     assert fixed_views(1, True, True) == (View(),)
     assert not any(view.vertical for view in fixed_views(8, True, False))

@@ -67,11 +67,13 @@ def find_teacher(bundle: str, student: Template) -> BundleTeacher:
     """The most accurate measured network of a bundle among those that cost at most 1.5 times the student's largest.
 
     Raises:
-        UnknownNameError: no such bundle. DataError: none of its networks is cheap enough.
+        UnknownNameError: no such bundle. DataError: none of its networks is measured, or cheap enough.
     """
     from nas_edge.accuracy import read_accuracy
 
     found = load_bundle(bundle)
+    if not (found.path / ACCURACY).is_file():
+        raise DataError(f"teacher {found.name!r}: none of its networks is measured; take a bundle by 'nas-edge train'")
     space = SearchSpace(student)
     limit = _COST * float(space.macs(space.largest()[None], found.num_classes)[0])
     measured = read_accuracy(found.path / ACCURACY, found.space).of_precision("fp32")

@@ -150,7 +150,7 @@ def fit_accuracy_predictor(
         The predictor, its figures inside, and the report.
 
     Raises:
-        TrainingError: fewer than 20 subnets to fit to (10 with a prior), or all equally accurate.
+        TrainingError: fewer than 20 subnets to fit to (10 with a prior).
 
     """
     options = options or FitOptions()
@@ -162,8 +162,8 @@ def fit_accuracy_predictor(
             f"an accuracy predictor needs at least {least} subnets measured in {precision}, "
             f"not {len(train)}; evaluate more"
         )
-    if np.ptp(train.accuracy) == 0:
-        raise TrainingError(f"all {len(train)} subnets are equally accurate: there is nothing to predict")
+    if np.ptp(train.accuracy) == 0:  # easy images; the predictor says just that, and other budgets decide
+        progress(0, 1, f"all {len(train)} subnets are equally accurate: nothing tells them apart but what they cost")
     rng = np.random.default_rng(seed)
     fold = rng.permutation(len(train)) % options.members
     traits = Traits.of(space, train.population)
@@ -214,8 +214,8 @@ def _imitated(
     targets = np.stack([process.predict(population) for process in processes])
     slope, offset = fit_lines(x, targets)
     rest = targets - (slope @ x.T + offset[:, None])
-    scale = float(rest.std()) or 1.0
-    layers = fit_networks(x, rest / scale, options, rng, progress)
+    scale = float(rest.std())  # 0 where nothing is left to the networks: then they count for nothing
+    layers = fit_networks(x, rest / (scale or 1.0), options, rng, progress)
     nothing = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
     return (
         inputs.fold_in(layout, layers, scale, slope, offset, precision),

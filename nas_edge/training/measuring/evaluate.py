@@ -88,7 +88,8 @@ def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Wilson's score interval of a share (Wilson 1927)."""
     p, zz = right / n, z * z / n
     centre, half = p + zz / 2, z * np.sqrt(p * (1 - p) / n + zz / (4 * n))
-    return float((centre - half) / (1 + zz)), float((centre + half) / (1 + zz))
+    low, high = float((centre - half) / (1 + zz)), float((centre + half) / (1 + zz))
+    return max(0.0, low), min(1.0, high)  # rounding may leave a little beyond
 
 
 class Evaluator:

@@ -19,8 +19,10 @@ from PIL import Image
 from nas_edge.accuracy import AccuracyPredictor
 from nas_edge.errors import ConfigError, DataError, DeviceError, FormatError, SpaceError, StorageError, UnknownNameError
 from nas_edge.files import write_yaml
+from nas_edge.pipeline.accuracy_flow import measure_accuracy
 from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
+from nas_edge.pipeline.learning.teaching import find_teacher
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.zoo import flow, published
@@ -272,6 +274,11 @@ def test_weights_without_images_are_evaluated_on_images_that_are_given(
         evaluate_flow(str(tmp_path / "bare"), arch="smallest")
     with pytest.raises(ConfigError, match="'bare' has no accuracy predictor: put one into it"):
         load_bundle(tmp_path / "bare").accuracy_predictor()
+    with pytest.raises(ConfigError, match="'bare': none of its subnets is measured in fp32, which int8 is"):
+        measure_accuracy(str(tmp_path / "bare"), data=str(photos))
+    assert not (tmp_path / "bare" / "work").exists()
+    with pytest.raises(DataError, match="teacher 'bare': none of its networks is measured; take a bundle by"):
+        find_teacher(str(tmp_path / "bare"), load_bundle(tmp_path / "bare").space.template)
     found = evaluate_flow(str(tmp_path / "bare"), arch="smallest", data=str(photos))
     assert 0.0 <= found.accuracy <= 1.0
     shutil.rmtree(photos / "eel")
