@@ -39,7 +39,7 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) 
 
 def distillation(logits: Tensor, soft: Tensor, kind: Distillation) -> Tensor:
     """Loss of a student's logits against a teacher's probabilities, both float [n, classes]; mean over the batch."""
-    return adaptive_alpha_loss(logits, soft) if kind is Distillation.ALPHA else soft_cross_entropy(logits, soft)
+    return adaptive_alpha_loss(logits, soft) if kind == Distillation.ALPHA else soft_cross_entropy(logits, soft)
 
 
 class Sandwich:
