@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_SUBNETS, LEAST_IMAGES = 3, 4  # that answers are split for
+
 
 def rmse(a: NDArray[Any], b: NDArray[Any]) -> float:
     """Root mean square difference of two arrays [n]."""
@@ -47,6 +49,13 @@ class NoiseCeiling:
     splits: int
 
 
+def ceiling_of(correct: NDArray[np.bool_] | None, seed: int = 0) -> NoiseCeiling | None:
+    """`noise_ceiling`, or None where the answers were not kept or are too few to split: under 3 subnets or 4 images."""
+    if correct is None or correct.shape[0] < LEAST_SUBNETS or correct.shape[1] < LEAST_IMAGES:
+        return None
+    return noise_ceiling(correct, seed=seed)
+
+
 def noise_ceiling(correct: NDArray[np.bool_], *, splits: int = 50, seed: int = 0) -> NoiseCeiling:
     """The ceiling that finitely many images set, by splitting them in halves.
 
@@ -64,8 +73,9 @@ def noise_ceiling(correct: NDArray[np.bool_], *, splits: int = 50, seed: int = 0
 
     """
     correct = np.asarray(correct)
-    if correct.ndim not in (2, 3) or correct.shape[0] < 3 or correct.shape[1] < 4:
-        raise ValueError(f"a noise ceiling needs at least 3 subnets and 4 images, not an array {correct.shape}")
+    if correct.ndim not in (2, 3) or correct.shape[0] < LEAST_SUBNETS or correct.shape[1] < LEAST_IMAGES:
+        least = f"{LEAST_SUBNETS} subnets and {LEAST_IMAGES} images"
+        raise ValueError(f"a noise ceiling needs at least {least}, not an array {correct.shape}")
     per_image = correct.astype(np.float64).reshape(len(correct), correct.shape[1], -1).mean(axis=2)
     rng = np.random.default_rng(seed)
     images = per_image.shape[1]

@@ -97,6 +97,13 @@ def test_where_all_subnets_are_equally_accurate_the_predictor_says_so():
     assert any("equally accurate" in text for text in told)
 
 
+def test_a_handful_of_search_images_makes_a_predictor_without_a_ceiling():
+    data = measured(40, 3)
+    predictor, report = fit_accuracy_predictor(SPACE, data, options=QUICK)
+    assert report.ceiling is None
+    assert "ceiling_tau" not in predictor.figures
+
+
 def test_the_learning_curve_falls_and_ends_where_all_subnets_are_used():
     data = measured(160, 400)
     _, report = fit_accuracy_predictor(SPACE, data, options=QUICK)

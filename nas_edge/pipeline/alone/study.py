@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nas_edge.accuracy import kendall_tau
-from nas_edge.errors import ConfigError, FormatError
+from nas_edge.accuracy.quality import LEAST_IMAGES
+from nas_edge.errors import ConfigError, DataError, FormatError
 from nas_edge.files import make_directory, read_json, write_json, write_text
 from nas_edge.pipeline.alone.agreement import QUARTILES, Agreement, subnets_by_quartile
 from nas_edge.pipeline.alone.flow import alone_flow
@@ -140,12 +141,16 @@ def study_alone(
         progress: told all along.
 
     Raises:
-        UnknownNameError: no such bundle. DataError: the images are missing, or of other classes. ConfigError: another
-            study is in `out`. TrainingError: see `alone_flow`.
+        UnknownNameError: no such bundle. DataError: the images are missing, too few, or of other classes. ConfigError:
+            another study is in `out`. TrainingError: see `alone_flow`.
     """
     found = load_bundle(bundle)
     population = subnets_by_quartile(found.space, found.num_classes, each, seed)
     dataset = bundle_dataset(found, data, progress)
+    if len(dataset.search) < LEAST_IMAGES:
+        raise DataError(
+            f"{dataset.name}: {len(dataset.search)} search images rank nothing; {LEAST_IMAGES} are the least"
+        )
     asked = {
         "format": _FORMAT, "bundle": found.name, "epochs": epochs, "seed": seed, "images": dataset.search.sha256(),
         "recipe": recipe, "subnets": [found.space.to_json(arch) for arch in population],

@@ -20,8 +20,8 @@ from nas_edge.accuracy import (
     AccuracySet,
     FeatureLayout,
     NoiseCeiling,
+    ceiling_of,
     kendall_tau,
-    noise_ceiling,
     rmse,
 )
 from nas_edge.errors import TrainingError
@@ -63,7 +63,7 @@ class FitReport:
         linear_tau: the same of the linear part alone.
         fold_rmse, fold_tau: of each training subnet by the member that did not see it.
         imitation_rmse: of the networks against the processes that they imitate, on other architectures.
-        ceiling: what their labels' noise lets a perfect predictor reach; None without the single answers.
+        ceiling: what their labels' noise lets a perfect predictor reach; None where single answers are unknown or few.
         train, holdout: numbers of subnets.
         curve: the same of fewer subnets; empty without held-out ones, or with a prior.
 
@@ -183,7 +183,7 @@ def fit_accuracy_predictor(
         fold_rmse=rmse(by_fold, train.accuracy),
         fold_tau=kendall_tau(by_fold, train.accuracy),
         imitation_rmse=float(np.sqrt(np.mean(imitation**2))),
-        ceiling=noise_ceiling(judged.bits, seed=seed) if judged.bits is not None and len(judged) > 2 else None,
+        ceiling=ceiling_of(judged.bits, seed),
         train=len(train),
         holdout=len(holdout),
         curve=learning_curve(space, train, holdout, seed) if len(holdout) > 1 and prior is None else (),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_edge.accuracy import AccuracyPredictor, AccuracySet, NoiseCeiling, kendall_tau, noise_ceiling, rmse
+from nas_edge.accuracy import AccuracyPredictor, AccuracySet, NoiseCeiling, ceiling_of, kendall_tau, rmse
 from nas_edge.errors import TrainingError
 from nas_edge.spaces import SearchSpace
 from nas_edge.training.fitting.accuracy_fit import MIN_SUBNETS, sums_of_genes
@@ -32,7 +32,7 @@ class PairedReport:
         mean_change: mean difference of the accuracies of all pairs, other precision minus fp32, as a fraction of 1.
         worst_change: the most negative one.
         explained: share of the differences' variance that the genes explain, by leave-one-out; 0 for a constant.
-        ceiling: what the labels' noise lets a perfect predictor reach; None without the single answers.
+        ceiling: what the labels' noise lets a perfect predictor reach; None where single answers are unknown or few.
         train, holdout: pairs.
 
     """
@@ -101,7 +101,7 @@ def fit_paired_predictor(
         mean_change=float(change[paired].mean()),
         worst_change=float(change[paired].min()),
         explained=explained,
-        ceiling=noise_ceiling(held.bits, seed=seed) if held.bits is not None and len(held) > 2 else None,
+        ceiling=ceiling_of(held.bits, seed),
         train=int(train.sum()),
         holdout=int(judged.sum()),
     )

@@ -11,7 +11,8 @@ import pytest
 
 from nas_edge.accuracy import kendall_tau
 from nas_edge.cli.main import invoke
-from nas_edge.errors import ConfigError
+from nas_edge.errors import ConfigError, DataError
+from nas_edge.pipeline.alone import study
 from nas_edge.pipeline.alone.study import STUDY, TABLE, study_alone
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 
@@ -43,6 +44,15 @@ def test_a_study_that_is_cut_goes_on_and_says_what_it_rests_on(stand: Path) -> N
         rows = list(csv.DictReader(handle))
     assert [row["quartile"] for row in rows] == ["1", "2", "3", "4"]
     assert any(line.startswith("tau ") for line in report.lines())
+
+
+def test_a_study_on_a_handful_of_images_is_refused_before_it_trains(
+    stand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "LEAST_IMAGES", 1000)
+    with pytest.raises(DataError, match=r"\d+ search images rank nothing; 1000 are the least"):
+        study_alone("tiny", Path("study"), each=1, epochs=1, recipe=RECIPE)
+    assert not Path("study").exists()
 
 
 def test_the_command_needs_a_directory_and_a_known_study(stand: Path, capsys: pytest.CaptureFixture[str]) -> None:
