@@ -75,7 +75,7 @@ def _train(options: argparse.Namespace) -> bool:
     from nas_edge.pipeline.learning.measuring import forget_measuring
     from nas_edge.pipeline.learning.starting import told_start
     from nas_edge.pipeline.learning.teaching import find_teacher
-    from nas_edge.pipeline.learning.train_flow import check_unfinished, read_recipe
+    from nas_edge.pipeline.learning.train_flow import check_choice, check_unfinished, read_recipe
     from nas_edge.pipeline.running.directory import held
     from nas_edge.spaces import SearchSpace
     from nas_edge.training.recipe import Recipe, with_seed
@@ -90,6 +90,7 @@ def _train(options: argparse.Namespace) -> bool:
     recipe = replace(recipe, bf16=uses_bf16(recipe))
     limit_s = parse_duration_s(options.time_limit) if options.time_limit else None
     template = SearchSpace.named(options.space).template
+    check_choice(template)
     start = told_start(options.init, template, options.init_normalisation)
     taught = find_teacher(options.teacher, template) if options.teacher else None
     preprocess = start.preprocess if start else taught.preprocess if taught else Preprocess()

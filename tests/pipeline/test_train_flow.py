@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from nas_edge.accuracy import read_accuracy
-from nas_edge.errors import ConfigError, DataError, TrainingError, UnknownNameError
+from nas_edge.errors import ConfigError, DataError, SpaceError, TrainingError, UnknownNameError
 from nas_edge.pipeline.bundle import ACCURACY, load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.exporting.flow import export_flow
@@ -105,6 +105,16 @@ def test_an_unknown_key_of_a_recipe_is_told_with_its_line(tmp_path: Path) -> Non
     path.write_text("format: 1\nsteps:\n  - train:\n      data: x\n      recipe: {learning_rat: 1}\n")
     with pytest.raises(ConfigError, match=r"recipe\.yaml:5: .*unknown key 'learning_rat'"):
         read_pipeline(path)
+
+
+def test_a_space_of_too_few_networks_is_refused_before_it_is_trained(work: Path, tiny_template: Template) -> None:
+    few = {"kernels": [3], "expands": [2, 3], "depths": [1]}
+    plain = tiny_template.to_dict()
+    plain |= {"stages": [stage | few for stage in plain["stages"]], "resolutions": plain["resolutions"][:1]}
+    (work / "few.yaml").write_text(yaml.safe_dump(plain))
+    with pytest.raises(SpaceError, match=r"has \d+ networks, too few to choose among"):
+        train_flow(str(work / "images"), str(work / "few.yaml"), work / "few")
+    assert not (work / "few").exists()
 
 
 def test_bad_requests_leave_nothing_behind(work: Path) -> None:

@@ -44,7 +44,7 @@ name: s
 format: 1
 stem: {channels: 8}
 first: {channels: 8, stride: 1}
-stages: [{channels: 8, stride: 2, kernels: [3, 5]}]
+stages: [{channels: 8, stride: 2, kernels: [3, 5], expands: [2, 3], depths: [1, 2, 3]}]
 tail: {expand_channels: 8}
 resolutions: [16]
 """

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from nas_edge import __version__
 from nas_edge.devices import LocalDevice
-from nas_edge.errors import ConfigError
+from nas_edge.errors import ConfigError, SpaceError
 from nas_edge.files import make_directory, read_described, read_yaml, write_yaml
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, FORMAT, HEADER, PREDICTOR, SPACE, WEIGHTS, WORK
 from nas_edge.pipeline.learning.beginning import beginning, hold_to_beginning
 from nas_edge.pipeline.report import Success
 from nas_edge.pipeline.running.directory import held
 from nas_edge.progress import Progress, silent
-from nas_edge.spaces import SearchSpace
+from nas_edge.spaces import SearchSpace, Template
 from nas_edge.spreading import Spread
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ def train_flow(
     began, cpu_before_s = time.monotonic(), _cpu_s()
     template = SearchSpace.named(space).template
     template = template.with_resolutions(resolutions) if resolutions else template
+    check_choice(template)
     given = dict(recipe or {})
     given |= {"epochs": epochs} if epochs is not None else {}
     chosen = Recipe.from_dict(with_seed(given, seed))
@@ -190,6 +191,19 @@ def train_flow(
         write_yaml(out / HEADER, header)
     shutil.rmtree(work)
     return TrainReport(out, header)
+
+
+def check_choice(template: Template) -> None:
+    """Raise SpaceError where a space has too few networks to fit an accuracy predictor to: before hours of training."""
+    from nas_edge.training.fitting.accuracy_fit import MIN_SUBNETS
+
+    size = SearchSpace(template).size()
+    if size - round(_HOLDOUT_SHARE * size) < MIN_SUBNETS:
+        raise SpaceError(
+            f"space {template.name}: has {size} networks, too few to choose among (an accuracy predictor is fitted to"
+            f" {MIN_SUBNETS} of them); give it more kernels, depths, expand ratios or resolutions, or train one network"
+            " alone: --alone largest"
+        )
 
 
 def check_unfinished(out: Path) -> None:
