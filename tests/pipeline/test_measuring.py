@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nas_edge.data import Preprocess, load_dataset
+from nas_edge.data import Dataset, Preprocess, load_dataset
 from nas_edge.errors import FormatError
 from nas_edge.pipeline.learning import measuring
 from nas_edge.pipeline.learning.measuring import JOURNAL, PLAN, forget_measuring, plan_measuring
-from nas_edge.spaces import Template
+from nas_edge.spaces import Template, preset
 from tests.bundles import make_images
 
 
@@ -29,6 +29,13 @@ def test_without_a_limit_small_splits_are_seen_in_eight_views(dataset, tiny_temp
     assert plan.seconds == pytest.approx(100 * plan.subnet_s / 2)
     assert "after training about" in plan.describe(None, None)
     assert "100 subnets, each image in 8 views" in plan.describe(None, None)
+
+
+def test_a_single_search_image_is_enough_to_tell_the_time(dataset, tmp_path: Path) -> None:
+    parts = {**dataset.splits, "search": dataset.search.subset([0])}
+    single = Dataset(dataset.name, dataset.classes, parts)
+    mcu = preset("mcu").with_resolutions((32,))  # whose last features are one pixel
+    assert planned(single, mcu, tmp_path, None).subnet_s > 0
 
 
 def test_a_budget_without_room_gets_fewer_views_down_to_one(

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binomtest
 
 from nas_edge.data import Dataset, Preprocess
-from nas_edge.spaces import Template
+from nas_edge.spaces import Template, preset
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.measuring import evaluate
 from nas_edge.training.measuring.evaluate import Evaluation, Evaluator, View, fixed_views, wilson
@@ -37,6 +37,17 @@ def test_accuracy_is_over_views_and_balanced_accuracy_over_classes() -> None:
     found = Evaluation(correct, np.zeros(4, np.int64), np.array([0, 0, 0, 1]))
     assert found.accuracy == pytest.approx(5 / 8)
     assert found.balanced_accuracy == pytest.approx((2 / 3 + 1) / 2)
+
+
+@pytest.mark.parametrize(("images", "sizes"), [(64, [64]), (65, [65]), (66, [64, 2]), (129, [64, 65]), (1, [1])])
+def test_a_last_image_alone_is_no_batch_of_its_own(dataset: Dataset, images: int, sizes: list[int]) -> None:
+    split = dataset.train.subset(np.arange(images) % len(dataset.train))
+    evaluator = Evaluator(split, Preprocess())
+    assert [len(batch) for batch in evaluator.calibration_batches(32)] == sizes
+    if images == 65:  # features of one pixel: a batch of one has no variance there, and torch refuses it
+        net = Supernet(preset("mcu"), 2)
+        subnet = evaluator.recalibrated(net, net.space.smallest())
+        assert len(evaluator.evaluate(subnet, 32, split).predicted) == images
 
 
 def test_torch_answers_as_onnx_runtime_does_and_stands_in_for_it(

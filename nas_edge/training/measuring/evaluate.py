@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -92,6 +93,14 @@ def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, low), min(1.0, high)  # rounding may leave a little beyond
 
 
+def _batches(count: int) -> Iterator[tuple[int, int]]:
+    """Where batches begin and end; a last image alone joins those before it: by itself it has no variance."""
+    edges = [*range(0, count, _BATCH), count]
+    if count > _BATCH and count % _BATCH == 1:
+        del edges[-2]
+    return pairwise(edges)
+
+
 class Evaluator:
     """Recalibrates and evaluates subnets, keeping the normalised calibration images of each resolution.
 
@@ -118,8 +127,8 @@ class Evaluator:
         pixels = split.images(self.preprocess, bigger)[:, edge : edge + side, edge : edge + side]
         pixels = pixels[:, ::-1] if view.vertical else pixels
         pixels = pixels[:, :, ::-1] if view.horizontal else pixels
-        for start in range(0, len(pixels), _BATCH):
-            yield torch.from_numpy(self.preprocess.normalise(pixels[start : start + _BATCH]))
+        for start, stop in _batches(len(pixels)):
+            yield torch.from_numpy(self.preprocess.normalise(pixels[start:stop]))
 
     def recalibrated(self, net: Supernet, arch: Population) -> StaticNet:
         """One architecture (int8 [genes]), extracted and recalibrated at its resolution, in evaluation mode."""
