@@ -104,13 +104,14 @@ def find_subject(
         ConfigError: options that exclude each other, or nothing says what to train on. UnknownNameError: no such
             bundle or space. ArchitectureError, FormatError: not an architecture of the space.
     """
-    if (Path(alone) / RESULT).is_file():
+    written_out = alone.lstrip().startswith(("{", "["))  # JSON, which may be longer than the name of a file
+    if not written_out and (Path(alone) / RESULT).is_file():
         if bundle is not None or space is not None:
             raise ConfigError(f"{alone}: is a run, which has its bundle and space; leave --bundle and --space out")
         run = load_run(Path(alone))
         found = load_bundle(run.bundle)
         return Subject(found.space, found.space.from_json(dict(run.arch), str(run.path / "arch.json")), found, data)
-    if Path(alone).is_dir():
+    if not written_out and Path(alone).is_dir():
         raise ConfigError(f"{alone}: is not the directory of a search (no {RESULT}); give a run, or an arch.json")
     if bundle is not None:
         if space is not None:

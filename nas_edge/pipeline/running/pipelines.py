@@ -86,10 +86,10 @@ class PipelineRun:
         return {"run": str(self.directory), "pipeline": str(self.path), "steps": steps}
 
     def _named(self) -> dict[str, Path]:
-        """Directories of the searches so far by name, the latest also as "" for steps that name none."""
+        """Directories of the runs so far by name, the latest also as "" for steps that name none."""
         named = {}
         for step, report in zip(self.steps, self.done, strict=False):
-            if "run" in report.data and step.flow in ("search", "finetune"):
+            if "run" in report.data and step.flow in ("search", "finetune", "alone"):
                 named[step.name] = named[""] = Path(report.data["run"])
         return named
 

@@ -2,96 +2,33 @@
 
 from __future__ import annotations
 
-from functools import partial
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from nas_edge.errors import NasEdgeError
 from nas_edge.pipeline.report import FlowReport
-from nas_edge.progress import Progress
-from nas_edge.units import (
-    parse_bytes,
-    parse_count,
-    parse_duration_s,
-    parse_energy_mj,
-    parse_latency_ms,
-    parse_limit,
-    parse_share,
+from nas_edge.pipeline.running.arguments import (
+    Arguments,
+    Duration,
+    Energy,
+    Instructions,
+    Latency,
+    Limit,
+    Macs,
+    Names,
+    OnRun,
+    Params,
+    Share,
+    Size,
+    Spreading,
+    WithRecipe,
 )
-
-if TYPE_CHECKING:
-    from nas_edge.spreading import Spread
+from nas_edge.progress import Progress
 
 
-def _quantity(parse: Any) -> BeforeValidator:
-    """Text with a unit to a number; what is wrong with it is said in the error's own words."""
-
-    def convert(value: object) -> object:
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise ValueError(f"{value!r} is not a quantity; write it like 5ms, 30M or 1h")
-        try:
-            return parse(str(value))
-        except NasEdgeError as error:
-            raise ValueError(str(error)) from None
-
-    return BeforeValidator(convert)
-
-
-Latency = Annotated[float | None, _quantity(parse_latency_ms)]
-Macs = Annotated[float | None, _quantity(partial(parse_count, what="macs"))]
-Params = Annotated[float | None, _quantity(partial(parse_count, what="params"))]
-Instructions = Annotated[float | None, _quantity(partial(parse_count, what="instructions"))]
-Limit = Annotated[tuple[str, str, float], _quantity(parse_limit)]
-Energy = Annotated[float | None, _quantity(parse_energy_mj)]
-Size = Annotated[float | None, _quantity(parse_bytes)]
-Share = Annotated[float | None, _quantity(partial(parse_share, what="min_accuracy"))]
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-Duration = Annotated[float | None, _quantity(parse_duration_s)]
-
-
-class Arguments(BaseModel):
-    """Options of one step. Unknown ones are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
-        """Run the flow; `directory` is the step's own, `named` holds the runs of earlier steps."""
-        raise TypeError(f"{type(self).__name__} does not say what it runs")
-
-
-class _OnRun(Arguments):
-    """Options of a step that works on the run of an earlier one: its name, or a directory; default: the latest."""
-
-    run: str = ""
-
-    def run_directory(self, named: dict[str, Path]) -> Path:
-        """The directory meant. Raises ConfigError where no earlier step made a run."""
-        from nas_edge.errors import ConfigError
-
-        if not self.run and not named:
-            raise ConfigError("this step needs a run: put a search before it, or say run: DIRECTORY")
-        return named.get(self.run, Path(self.run))
-
-
-class _Spreading(Arguments):
-    """Options of a step that measures subnets: over what."""
-
-    workers: int | None = Field(default=None, ge=1)
-    cluster: str | None = None
-
-    def spread(self) -> Spread | None:
-        """What is asked for, None where nothing is. Raises ConfigError."""
-        from nas_edge.pipeline.spread import chosen_spread
-
-        nothing = self.workers is None and self.cluster is None
-        return None if nothing else chosen_spread(self.workers, self.cluster)
-
-
-class TrainArguments(_Spreading):
+class TrainArguments(Spreading, WithRecipe):
     """As `nas-edge train`; `name` is the bundle's, `recipe` holds changes to the default recipe."""
 
     data: str
@@ -104,21 +41,9 @@ class TrainArguments(_Spreading):
     epochs: int | None = Field(default=None, ge=1)
     time_limit: Duration = None
     resolutions: tuple[int, ...] | None = None
-    recipe: dict[str, Any] = Field(default_factory=dict)
     subnets: int = Field(default=260, ge=30)
     processes: int = Field(default=1, ge=1)
     seed: int = Field(default=0, ge=0)
-
-    @field_validator("recipe")
-    @classmethod
-    def _is_a_recipe(cls, recipe: dict[str, Any]) -> dict[str, Any]:
-        from nas_edge.training.recipe import Recipe
-
-        try:
-            Recipe.from_dict(recipe)
-        except NasEdgeError as error:
-            raise ValueError(str(error).removeprefix("recipe: ")) from None
-        return recipe
 
     def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
         """Train into `out`, by default the step's directory; cut off, it goes on from there."""
@@ -131,7 +56,37 @@ class TrainArguments(_Spreading):
         )  # fmt: skip
 
 
-class SearchArguments(_Spreading):
+class AloneArguments(OnRun, WithRecipe):
+    """As `nas-edge train --alone`: `arch`, else the network of an earlier step; `as` names the run."""
+
+    name: str = Field(default="", alias="as")
+    arch: str | dict[str, Any] | None = None
+    bundle: str | None = None
+    data: str | None = None
+    space: str | None = None
+    epochs: int | None = Field(default=None, ge=1)
+    time_limit: Duration = None
+    seed: int = Field(default=0, ge=0)
+
+    def execute(self, directory: Path, named: dict[str, Path], progress: Progress) -> FlowReport:
+        """Train one network from scratch into the step's directory; cut off, it goes on from there."""
+        from nas_edge.errors import ConfigError
+        from nas_edge.pipeline.alone.flow import alone_flow
+        from nas_edge.pipeline.alone.subject import find_subject
+
+        if self.run and self.arch is not None:
+            raise ConfigError("a step that trains one network takes arch or run, not both")
+        meant = str(self.run_directory(named)) if self.arch is None else self.arch
+        subject = find_subject(
+            meant if isinstance(meant, str) else json.dumps(meant), bundle=self.bundle, data=self.data, space=self.space
+        )
+        return alone_flow(
+            subject, directory, epochs=self.epochs, time_limit_s=self.time_limit, recipe=self.recipe, seed=self.seed,
+            progress=progress,
+        )  # fmt: skip
+
+
+class SearchArguments(Spreading):
     """As `nas-edge search`; `as` names the run for later steps."""
 
     name: str = Field(default="", alias="as")
@@ -182,7 +137,7 @@ class SearchArguments(_Spreading):
         return search_flow(request, progress, self.spread())
 
 
-class ExportArguments(_OnRun):
+class ExportArguments(OnRun):
     """As `nas-edge export`."""
 
     format: str = "onnx"
@@ -205,7 +160,7 @@ class ExportArguments(_OnRun):
         return export_flow(self.run_directory(named), self.format, self.precision, None, progress, wishes)
 
 
-class ProfileArguments(_OnRun):
+class ProfileArguments(OnRun):
     """As `nas-edge profile`."""
 
     target: str | None = None
@@ -229,7 +184,7 @@ class ProfileArguments(_OnRun):
         )  # fmt: skip
 
 
-class EvaluateArguments(_OnRun):
+class EvaluateArguments(OnRun):
     """As `nas-edge evaluate` of a run."""
 
     split: str = "search"
@@ -247,7 +202,7 @@ class EvaluateArguments(_OnRun):
         )
 
 
-class FinetuneArguments(_OnRun):
+class FinetuneArguments(OnRun):
     """As `nas-edge finetune`."""
 
     data: str | None = None
@@ -306,6 +261,7 @@ class Step(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     train: TrainArguments | None = None
+    alone: AloneArguments | None = None
     table: TableArguments | None = None
     search: SearchArguments | None = None
     finetune: FinetuneArguments | None = None
@@ -345,6 +301,7 @@ class Step(BaseModel):
 
 
 _NO_OPTIONS: dict[str, type[Arguments]] = {
+    "alone": AloneArguments,
     "table": TableArguments,
     "search": SearchArguments,
     "finetune": FinetuneArguments,

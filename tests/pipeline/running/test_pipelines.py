@@ -44,7 +44,7 @@ def test_a_mistake_is_told_with_file_and_line_before_anything_runs(tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("flow", [name for name in Step.model_fields if name != "table"])
+@pytest.mark.parametrize("flow", [name for name in Step.model_fields if name not in ("table", "alone")])
 def test_a_step_has_the_options_of_its_command(flow: str) -> None:
     command = typer.main.get_command(app).commands[flow]
     options = {str(option.name) for option in command.params if isinstance(option, typer.core.TyperOption)}
@@ -54,6 +54,28 @@ def test_a_step_has_the_options_of_its_command(flow: str) -> None:
     options -= {"arch", "measure", "subnets", "study", "epochs", "workers", "cluster"} if flow == "evaluate" else set()
     model = get_args(Step.model_fields[flow].annotation)[0]
     assert options <= set(model.model_fields)
+
+
+def test_a_network_trained_alone_has_the_options_of_its_command_and_is_a_run_for_later_steps(stand: Path) -> None:
+    Path("p.yaml").write_text(
+        f"format: 1\nsteps:\n  - search: {SEARCH}}}\n"
+        "  - alone: {as: searched, epochs: 2, recipe: {batch_size: 12, mixup: 0.0}}\n"
+        "  - evaluate: {run: searched}\n"
+        "  - alone: {as: named, arch: smallest, bundle: tiny, epochs: 1, recipe: {batch_size: 12}}\n"
+        "  - alone: {run: searched, arch: smallest, epochs: 1}\n"
+    )
+    pipeline = open_pipeline("p.yaml", Path("out"))
+    *steps, wrong = pipeline.pending()
+    searched, alone, evaluated, named = [pipeline.run(step) for step in steps]
+    network = json.loads(Path(searched.data["run"], "arch.json").read_text())
+    assert alone.data["arch"] == {key: network[key] for key in alone.data["arch"]}
+    assert alone.data["recipe"]["batch_size"] == 12
+    assert (alone.data["trained"]["epochs"], named.data["trained"]["epochs"]) == (2, 1)
+    assert evaluated.data["subject"] == alone.data["run"] == "out/2-alone"
+    assert evaluated.data["accuracy"] == pytest.approx(alone.data["accuracy"]["measured"], abs=1e-4)
+    assert named.data["macs"] < alone.data["macs"]
+    with pytest.raises(ConfigError, match="takes arch or run, not both"):
+        pipeline.run(wrong)
 
 
 def test_options_of_a_step_reach_the_search(stand: Path) -> None:
