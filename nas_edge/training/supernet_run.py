@@ -129,7 +129,7 @@ def _shrink(run: SupernetRun, net: Supernet, time_limit_s: float | None, progres
     try:
         _join_histories(run)
     except (StorageError, ConfigError) as error:  # the network is worth more
-        progress(1, 1, f"history not saved ({error})")
+        progress(0, 1, f"history not saved ({error})")
     return Trained(
         sum(part.epochs for part in parts), sum(part.steps for part in parts), sum(part.seconds for part in parts),
         any(part.cut_short for part in parts), parts[-1].saved,

@@ -19,8 +19,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from nas_edge.cli.common import shown_progress
 from nas_edge.data import Dataset, Preprocess
-from nas_edge.errors import TrainingError
+from nas_edge.errors import StorageError, TrainingError
 from nas_edge.files import write_atomic
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
@@ -63,7 +64,7 @@ def test_ctrl_c_saves_within_the_epoch_and_the_run_goes_on_from_there(
 
     def interrupt(done: float, total: float, text: str) -> None:
         steps.extend([text] if text.startswith("epoch 2") else [])
-        if len(steps) == 3:  # of six
+        if steps[-1:] == [text] and len(steps) == 3:  # of six
             os.kill(os.getpid(), signal_number)
 
     before = signal.getsignal(signal.SIGINT)
@@ -91,6 +92,34 @@ def test_ctrl_c_while_the_last_epoch_is_looked_at_is_heeded_as_well(
     _, done, told = finish(setting(dataset, striped_template, tmp_path, short))
     assert (done.epochs, done.steps, told) == (1, 2, [])  # all was saved
     assert len((tmp_path / HISTORY).read_text().splitlines()) == 2
+
+
+def test_what_nobody_must_miss_stays_on_the_screen(
+    dataset: Dataset, striped_template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """What the progress of a step says is gone with the next one."""
+    out, real = tmp_path / "out", checkpoint.write_tensors
+
+    def full(path, tensors, about) -> None:
+        if out.joinpath(HISTORY).exists():
+            raise StorageError("the disk is full")
+        real(path, tensors, about)
+
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
+    with shown_progress(announce=True) as progress:
+
+        def stop(done: float, total: float, text: str) -> None:
+            progress(done, total, text)
+            if text.startswith("epoch 3"):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        with pytest.raises(KeyboardInterrupt):
+            train(diverging(dataset, striped_template, out, 1), progress=stop)
+    said = capsys.readouterr().err
+    assert "not saved (the disk is full); training goes on, saving is tried again\n" in said
+    assert "the loss is nan at step 8: back to step 0, at 0.5 of the learning rate\n" in said
+    assert "not saved (the disk is full); the same command goes on from what was saved before\n" in said
+    assert "stopped after step 13 of 18; the same command goes on\n" in said
 
 
 def test_a_full_disk_is_told_and_survived(

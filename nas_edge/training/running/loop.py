@@ -30,6 +30,7 @@ __all__ = ["CHECKPOINT", "HISTORY", "Setting", "Trained", "train", "uses_bf16"]
 _SAVE_EVERY_S = 300.0  # within an epoch
 _FITS = 20  # an epoch, of the end to the time limit
 _WINDOW = 2  # epochs that the present speed is taken from
+_GOES_ON = "training goes on, saving is tried again"
 _ATTEMPTS = 3  # returns to an earlier state when the loss is not finite
 
 
@@ -106,7 +107,7 @@ def train(
             net.train()
             sitting.close_epoch(figures)
         if run.workers.mean(float(stop.asked))[0]:  # while the last epoch was looked at; what follows takes time, too
-            raise KeyboardInterrupt
+            raise sitting.stopped()
     net.load_state_dict(run.average.state, strict=False)
     run.close()
     at, planned = sitting.at, setting.recipe.epochs * run.steps_per_epoch
@@ -177,10 +178,11 @@ class _Sitting:
             self.tell(f"epoch {at.epoch + 1}, loss {loss:.3f}, {self.pace.describe(recipe.batch_size)}")
             long_ago = time.monotonic() - self.saved_at > _SAVE_EVERY_S
             stopped, due = run.workers.mean(float(stop.asked), float(long_ago))  # all processes save at the same step
-            if stopped or due:
-                self.save()
             if stopped:
-                raise KeyboardInterrupt
+                self.save("the same command goes on from what was saved before")
+                raise self.stopped()
+            if due:
+                self.save()
             if at.step % max(1, per_epoch // _FITS) == 0:
                 self.fit()
         self.verify()
@@ -234,22 +236,26 @@ class _Sitting:
         """With nothing timed yet."""
         return Pace(max(_FITS, _WINDOW * self.run.steps_per_epoch), step_s, time.monotonic)
 
-    def save(self) -> None:
-        """The checkpoint, whole. Raises Diverged instead of replacing one that can be trained on by one that cannot."""
+    def save(self, otherwise: str = _GOES_ON) -> None:
+        """The checkpoint, whole; where it cannot be written, `otherwise` says what follows.
+
+        Raises:
+            Diverged: instead of replacing one that can be trained on by one that cannot.
+        """
         self.verify()
         horizon = self.horizon
         self.at = replace(
             self.at, total=horizon.total, moved_at=horizon.step, fraction=horizon.fraction, seconds=self.seconds
         )
-        self.saved = self.keep(lambda: self.run.save(self.at))
+        self.saved = self.keep(lambda: self.run.save(self.at), otherwise)
         self.saved_at = time.monotonic()
 
-    def keep(self, write: Callable[[], None]) -> bool:
+    def keep(self, write: Callable[[], None], otherwise: str = _GOES_ON) -> bool:
         """Write, or say that it could not be done: hours of training outweigh a disk that fails for a while."""
         try:
             write()
         except (StorageError, ConfigError) as error:
-            self.tell(f"not saved ({error}); training goes on, saving is tried again")
+            self.announce(f"not saved ({error}); {otherwise}")
             return False
         return True
 
@@ -269,7 +275,17 @@ class _Sitting:
         self.horizon = self.at.horizon
         self.history.back_to(self.at.step)
         self.keep(lambda: self.run.save(self.at))  # it notes the attempt: a lower learning rate is then welcome
-        self.tell(f"{why}: back to step {self.at.step}, at {0.5**attempt:g} of the learning rate")
+        self.announce(f"{why}: back to step {self.at.step}, at {0.5**attempt:g} of the learning rate")
+
+    def stopped(self) -> KeyboardInterrupt:
+        """For the end of a sitting on request, which is told."""
+        self.announce(f"stopped after step {self.at.step} of {self.horizon.total}; the same command goes on")
+        return KeyboardInterrupt()
+
+    def announce(self, text: str) -> None:
+        """What a person must not miss: progress shows what is said at the beginning of a stage for good."""
+        if self.run.workers.speaks:
+            self.progress(0, 1, text)
 
     def tell(self, text: str) -> None:
         """Progress: of the time, in epochs of equal length; steps differ in how long they take."""

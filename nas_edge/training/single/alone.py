@@ -161,7 +161,7 @@ class _BestEpoch:
         try:
             write_tensors(self.path, self.state, about)
         except NasEdgeError as error:  # a full disk must not end a training; the weights are in memory as well
-            self.progress(self.epoch, self.epoch, f"not saved ({error}); training goes on")
+            self.progress(0, 1, f"not saved ({error}); training goes on")
 
     def _read(self) -> None:
         """What an earlier sitting kept; a file that is not whole is as good as none."""
