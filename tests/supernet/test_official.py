@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import warnings
 from pathlib import Path
@@ -14,8 +15,10 @@ from safetensors.torch import save_file
 from nas_edge.errors import FormatError
 from nas_edge.spaces import preset
 from nas_edge.supernet.official import classes_of, load_official, read_checkpoint
+from nas_edge.supernet.recalibrate import recalibrate
 from nas_edge.supernet.supernet import Supernet
 
+from . import ofa_record
 from .test_supernet import OFFICIAL, official_weights, randomised, reference
 
 __all__ = ["reference"]  # a fixture
@@ -65,6 +68,38 @@ def test_the_first_intermediate_checkpoint_has_no_kernel_matrices(tmp_path: Path
     with torch.no_grad():
         assert torch.equal(net.eval()(images, net.space.largest()), source(images, source.space.largest()))
     assert torch.equal(net.get_parameter("blocks.1.conv.depth_conv.conv.7to5_matrix"), torch.eye(25))
+
+
+def deviation(found: torch.Tensor, expected: list) -> float:
+    """Largest, over the largest of what is expected."""
+    theirs = torch.tensor(expected)
+    return float((found[:, : ofa_record.LOGITS] - theirs).abs().max() / theirs.abs().max())
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_more_subnets_compute_what_once_for_alls_code_computes_with_and_without_recalibration(name: str) -> None:
+    net = Supernet(preset(name), 1000)
+    shapes = [(k, v.shape) for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")]
+    load_official(net, official_weights(shapes), "x")
+    recorded = json.loads(ofa_record.RECORD.read_text(encoding="utf-8"))["nets"][name]
+    cases = ofa_record.archs(ofa_record.NETS[name][0])
+    for seed, (case, expected) in enumerate(zip(cases, recorded, strict=True)):
+        subnet = net.extract(net.space.from_json(case)).eval()
+        seen = ofa_record.images(seed, 2, case["r"])
+        with torch.no_grad():
+            assert deviation(subnet(seen), expected["running"]) < 1e-4
+            recalibrate(subnet, ofa_record.calibration(case["r"]))
+            assert deviation(subnet(seen), expected["recalibrated"]) < 1e-4
+
+
+def test_the_plain_network_before_the_first_phase_is_the_largest_of_the_space(tmp_path: Path) -> None:
+    recorded = json.loads(ofa_record.RECORD.read_text(encoding="utf-8"))["plain"]
+    net = Supernet(preset("ofa-mbv3-w1.0"), 1000)
+    torch.save({"state_dict": official_weights(recorded["shapes"])}, tmp_path / "ofa_D4_E6_K7")
+    load_official(net, read_checkpoint(tmp_path / "ofa_D4_E6_K7"), "x")
+    with torch.no_grad():
+        found = net.eval()(ofa_record.images(0, 2, 128), net.space.largest())
+    assert deviation(found, recorded["logits"]) < 1e-4
 
 
 class Evil:
