@@ -13,6 +13,7 @@ from nas_edge.errors import ConfigError, FormatError
 from nas_edge.files import make_directory, write_yaml
 from nas_edge.pipeline.bundle import CALIBRATION, FORMAT, HEADER, SPACE, WEIGHTS
 from nas_edge.pipeline.report import Success
+from nas_edge.pipeline.running.directory import held
 from nas_edge.pipeline.zoo.fetching import discard, fetch
 from nas_edge.pipeline.zoo.predictor import PredictorReport, import_predictor, is_predictor
 from nas_edge.pipeline.zoo.published import published
@@ -171,7 +172,7 @@ def pull_flow(
     Raises:
         UnknownNameError: nothing of that name is published. DeviceError: the host cannot be reached.
         FormatError: another checksum, or not what its name says; the file is not kept.
-        ConfigError: see `import_flow`.
+        ConfigError: see `import_flow`; or another process is fetching.
     """
     found = published(name)
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
@@ -182,7 +183,8 @@ def pull_flow(
     directory = out or (Path(f"{name}.npz") if found.predictor else Path("bundles") / name)
     if not found.predictor and (directory / HEADER).exists():
         raise ConfigError(f"{directory}: holds a bundle already; choose another --out")
-    fetch(found.url, file, found.sha256 or sha256, progress)
+    with held(make_directory(file.parent)):  # two that add to one file would mix it up
+        fetch(found.url, file, found.sha256 or sha256, progress)
     try:
         return import_flow(
             file, found.space, directory, data=data, source=f"{found.source} ({found.url})", licence=found.licence,

@@ -18,11 +18,12 @@ from PIL import Image
 
 from nas_edge.accuracy import AccuracyPredictor
 from nas_edge.errors import ConfigError, DataError, DeviceError, FormatError, SpaceError, StorageError, UnknownNameError
-from nas_edge.files import write_yaml
+from nas_edge.files import make_directory, write_yaml
 from nas_edge.pipeline.accuracy_flow import measure_accuracy
 from nas_edge.pipeline.bundle import load_bundle
 from nas_edge.pipeline.evaluate_flow import evaluate_flow
 from nas_edge.pipeline.learning.teaching import find_teacher
+from nas_edge.pipeline.running.directory import held
 from nas_edge.pipeline.searching.flow import search_flow
 from nas_edge.pipeline.searching.request import SearchRequest
 from nas_edge.pipeline.zoo import flow, published
@@ -414,6 +415,16 @@ def test_an_accuracy_predictor_becomes_a_file_of_ours(predictor: Path, tmp_path:
         import_flow(predictor, "ofa-mbv3-w1.2", tmp_path / "acc")
     with pytest.raises(SpaceError, match="is for 20 blocks, the space has 15"):
         import_flow(predictor, "lite0", tmp_path / "other.npz")
+
+
+def test_two_processes_do_not_fetch_into_one_file(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, server, tmp_path / "cache", published.published("ofa-mbv3-w1.0"))
+    kept = make_directory(tmp_path / "cache" / "nas-edge" / "zoo")
+    with held(kept), pytest.raises(ConfigError, match="another nas-edge is at work there; wait until it ends"):
+        pull_flow("ofa-mbv3-w1.0", tmp_path / "bundle")
+    assert not server.asked
 
 
 def test_images_beside_a_predictor_are_refused_before_anything_is_fetched(
