@@ -1,9 +1,9 @@
-"""What a pretrained start is worth: pipelines/trashnet-pretrained-vs-scratch.yaml on the test split, paired.
+"""What a pretrained start is worth: `trashnet` beside pipelines/trashnet-from-scratch.yaml, paired, test split.
 
-Give the directory of a run of that pipeline in $NAS_EDGE_PRETRAINED_RUN (weights are enough, subnets may still be
-measured), or it is run here: an hour and a half on two busy cores. Both supernets had the same recipe, steps and seed,
-and are taken as their last epoch left them; the networks that are looked at (largest, median, smallest) are decided by
-the space. Margins are paired: both networks answer the same photographs, which are drawn again in the bootstrap.
+Give the directory of a run of that pipeline in $NAS_EDGE_SCRATCH_RUN (weights are enough, subnets may still be
+measured), or it is run here: more than an hour on two cores. Both supernets have the same recipe, steps and seed, and
+are taken as their last epoch left them; the networks that are looked at (largest, median, smallest) are decided by the
+space. Margins are paired: both networks answer the same photographs, which are drawn again in the bootstrap.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from nas_edge.data import Dataset, Preprocess, load_dataset
 from nas_edge.data.calibration import read_calibration
 from nas_edge.files import read_yaml
 from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, SPACE, WEIGHTS, load_bundle
-from nas_edge.pipeline.learning.starting import find_start
-from nas_edge.pipeline.networks import bundle_evaluator, bundle_views
 from nas_edge.pipeline.running.pipelines import open_pipeline
 from nas_edge.spaces import Population, SearchSpace, Template
 from nas_edge.supernet.supernet import Supernet
@@ -34,7 +32,7 @@ from nas_edge.training.supernet_run import middle
 
 pytestmark = pytest.mark.benchmark
 
-RUN = "NAS_EDGE_PRETRAINED_RUN"
+RUN = "NAS_EDGE_SCRATCH_RUN"
 
 
 @dataclass(frozen=True)
@@ -62,25 +60,23 @@ def started(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> tuple
     """From published weights, and from scratch."""
     directory = Path(os.environ.get(RUN, ""))
     if RUN not in os.environ:
-        directory = tmp_path_factory.mktemp("pretrained") / "run"
-        under_way = open_pipeline("pipelines/trashnet-pretrained-vs-scratch.yaml", directory, None)
+        directory = tmp_path_factory.mktemp("scratch") / "run"
+        under_way = open_pipeline("pipelines/trashnet-from-scratch.yaml", directory, None)
         for step in under_way.pending():
             under_way.run(step)
-    pretrained, scratch = (trained(directory / f"{number}-train", dataset) for number in (1, 2))
+    pretrained, scratch = trained(load_bundle("trashnet").path), trained(directory / "1-train")
     assert pretrained.net.template == scratch.net.template
     assert [row["step"] for row in pretrained.history] == [row["step"] for row in scratch.history]
     return pretrained, scratch
 
 
-def trained(path: Path, dataset: Dataset) -> Trained:
-    template = Template.from_dict(read_yaml(path / SPACE))
-    assert find_start("efficientnet-lite0", template).preprocess == Preprocess()  # so both saw the same numbers
-    net = Supernet(template, len(dataset.classes))
+def trained(path: Path) -> Trained:
+    net = Supernet(Template.from_dict(read_yaml(path / SPACE)), len(load_dataset("trashnet").classes))
     load_weights(net, path / WEIGHTS)
+    evaluator = Evaluator(read_calibration(path / CALIBRATION), Preprocess())
     history = next(file for file in (path / HISTORY, path / "work" / HISTORY) if file.is_file())
     with history.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.DictReader(handle))
-    return Trained(net.eval(), Evaluator(read_calibration(path / CALIBRATION), Preprocess()), path, rows)
+        return Trained(net.eval(), evaluator, path, list(csv.DictReader(handle)))
 
 
 def margin(first: NDArray[np.float64], second: NDArray[np.float64]) -> str:
@@ -118,31 +114,19 @@ def test_published_weights_against_random_ones_at_equal_cost(
             assert bits[0].mean() > bits[1].mean()
 
 
-def test_the_same_over_all_measured_subnets_of_the_search_split(started: tuple[Trained, Trained]) -> None:
+def test_the_same_over_the_subnets_that_were_measured_of_both(started: tuple[Trained, Trained]) -> None:
     if not all((found.path / ACCURACY).is_file() for found in started):
         pytest.skip("subnets are not measured yet")
     sets = [read_accuracy(found.path / ACCURACY, found.net.space).of_precision("fp32") for found in started]
-    assert (sets[0].population == sets[1].population).all()
-    bits = [found.bits for found in sets]
-    assert bits[0] is not None
-    assert bits[1] is not None
-    means = [100 * found.accuracy for found in sets]
-    better = int((means[0] > means[1]).sum())
-    print(f"\n{len(means[0])} subnets, {sets[0].views[0]} views of {sets[0].images[0]} images of the search split")
-    print(f"mean {means[0].mean():.1f} % and {means[1].mean():.1f} %; {better} are better from published weights")
-    print("margin", margin(bits[0].mean(axis=(0, 2)), bits[1].mean(axis=(0, 2))))
-
-
-def test_the_short_run_against_the_embedded_bundle_on_the_search_split(
-    started: tuple[Trained, Trained], dataset: Dataset
-) -> None:
-    bundle = load_bundle("trashnet")
-    embedded = Trained(bundle.supernet(), bundle_evaluator(bundle), bundle.path, [])
-    views = bundle_views(bundle)
-    short, shipped = started[0].history[-1]["epoch"], bundle.header["trained"]["epochs"]
-    print(f"\nsearch split, {len(views)} views; {short} epochs in float32, {shipped} in bfloat16 (embedded)")
-    for name, arch in networks(bundle.space, bundle.num_classes).items():
-        new, old = (
-            found.answers(arch, dataset, "search", views).correct.mean(axis=1) for found in (started[0], embedded)
-        )
-        print(f"{name:9} {100 * new.mean():5.1f} %  {100 * old.mean():5.1f} %  margin {margin(new, old)}")
+    rows = [{tuple(arch): row for row, arch in enumerate(found.population.tolist())} for found in sets]
+    shared = [arch for arch in rows[0] if arch in rows[1]]
+    assert shared
+    bits = []
+    for found, row in zip(sets, rows, strict=True):
+        assert found.bits is not None
+        bits.append(found.bits[[row[arch] for arch in shared]])
+    better = int((bits[0].mean(axis=(1, 2)) > bits[1].mean(axis=(1, 2))).sum())
+    print(f"\n{len(shared)} subnets, {sets[0].views[0]} views of {sets[0].images[0]} images of the search split")
+    means = [100 * found.mean() for found in bits]
+    print(f"mean {means[0]:.1f} % and {means[1]:.1f} %; {better} are better from published weights")
+    print("margin", margin(*(found.mean(axis=(0, 2)) for found in bits)))

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import nas_edge.data
-from nas_edge.data import Dataset, Split
+from nas_edge.data import Dataset, Preprocess, Split
 from nas_edge.data.images import ArrayImages
 from nas_edge.pipeline.bundle import bundle_names, load_bundle
 from nas_edge.pipeline.learning import train_flow
+from nas_edge.pipeline.networks import bundle_preprocess
 from nas_edge.pipeline.running.pipelines import read_pipeline
 from nas_edge.pipeline.running.steps import TrainArguments
 from nas_edge.progress import silent
@@ -109,6 +110,18 @@ def test_an_embedded_bundle_says_what_it_took(name: str) -> None:
     assert header["recipe"]["seed"] == header["data"]["seed"] >= 0
     assert Recipe.from_dict(header["recipe"])
     assert {"train", "search", "test"} <= set(header["data"]["sha256"])
-    (PIPELINES / f"{name}.yaml").stat()
+    (step,) = read_pipeline(PIPELINES / f"{name}.yaml")
+    assert isinstance(step.arguments, TrainArguments)
+    assert (step.arguments.data, step.arguments.name) == (header["data"]["spec"], name)
+    assert (step.arguments.init is None) == (header.get("init") is None)
+    given = Recipe.from_dict(step.arguments.recipe)
+    assert Recipe.from_dict(header["recipe"]) == replace(given, bf16=header["recipe"]["bf16"])  # None: where it pays
     bytes_ = sum(path.stat().st_size for path in load_bundle(name).path.iterdir())
     assert bytes_ < 12 * 2**20
+
+
+def test_what_a_pretrained_start_is_held_against_differs_in_its_start_alone() -> None:
+    both = [read_pipeline(PIPELINES / f"{name}.yaml")[0].arguments for name in ("trashnet", "trashnet-from-scratch")]
+    first, second = (step.model_dump(exclude={"init", "name", "subnets"}) for step in both)
+    assert first == second
+    assert bundle_preprocess(load_bundle("trashnet")) == Preprocess()  # so both see the same numbers
