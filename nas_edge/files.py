@@ -25,6 +25,8 @@ def _storage_error(path: Path, error: OSError) -> NasEdgeError:
         return StorageError(f"{path}: the disk is full; free some space and run the command again")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
         return ConfigError(f"{path}: cannot be written ({error.strerror}); choose another directory")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR, errno.EISDIR):
+        return ConfigError(f"{path}: a file is in the way ({error.strerror}); choose another directory")
     return StorageError(f"{path}: {error.strerror or error}")
 
 
@@ -32,7 +34,7 @@ def make_directory(path: Path) -> Path:
     """Create a directory (and its parents) or say in one line why not.
 
     Raises:
-        ConfigError: not writable. StorageError: full disk or a file in the way.
+        ConfigError: not writable, or a file in the way. StorageError: full disk.
 
     """
     try:

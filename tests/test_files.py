@@ -53,10 +53,11 @@ def test_a_directory_that_cannot_be_written_is_the_users_mistake(tmp_path: Path)
         files.write_atomic(tmp_path / "file", refused)
 
 
-def test_a_file_in_the_way_of_a_directory_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("below", ["", "new"])
+def test_a_file_in_the_way_of_a_directory_is_told(tmp_path: Path, below: str) -> None:
     (tmp_path / "runs").write_text("")
-    with pytest.raises(StorageError, match="runs"):
-        files.make_directory(tmp_path / "runs" / "new")
+    with pytest.raises(ConfigError, match=r"runs.*a file is in the way .*choose another directory"):
+        files.make_directory(tmp_path / "runs" / below)
 
 
 def test_json_that_breaks_off_is_named_with_its_line(tmp_path: Path) -> None:

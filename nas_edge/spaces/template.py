@@ -8,6 +8,8 @@ from typing import Any
 from nas_edge.errors import ConfigError, SpaceError, UnknownKeyError
 from nas_edge.spaces.blocks import Activation, Padding, make_divisible
 
+_LARGEST_SIDE = 4096
+
 
 @dataclass(frozen=True)
 class Stem:
@@ -96,6 +98,8 @@ class Template:
     def __post_init__(self) -> None:
         for what, values in [("resolutions", self.resolutions), ("widths", self.widths)]:
             _check_ascending(f"{self.name}: {what}", values)
+        if self.resolutions[-1] > _LARGEST_SIDE:  # a slip of the keyboard would fill the disk with enlarged images
+            raise SpaceError(f"{self.name}: resolutions are at most {_LARGEST_SIDE} px, not {self.resolutions[-1]}")
         for number, stage in enumerate(self.stages, 1):
             for what in ("depths", "kernels", "expands"):
                 _check_ascending(f"{self.name}: stage {number}: {what}", getattr(stage, what))

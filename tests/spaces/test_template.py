@@ -61,6 +61,8 @@ def test_no_mapping_is_no_space() -> None:
 def test_contradictory_spaces_are_refused(tiny_template: Template) -> None:
     with pytest.raises(SpaceError, match="resolutions: must be positive and ascending"):
         replace(tiny_template, resolutions=(64, 32))
+    with pytest.raises(SpaceError, match="resolutions are at most 4096 px, not 100000"):
+        replace(tiny_template, resolutions=(64, 100_000))
     with pytest.raises(SpaceError, match="kernels must be odd"):
         replace(tiny_template, stages=(replace(tiny_template.stages[0], kernels=(2,)),))
     with pytest.raises(SpaceError, match="the first block is fixed"):
