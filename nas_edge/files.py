@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +21,10 @@ T = TypeVar("T")
 
 MAX_TEXT_BYTES = 64 * 2**20
 _FILE_MODE = 0o644
+# What zipfile and numpy raise for an archive that is damaged, or that somebody made up.
+BROKEN_ARCHIVE = (
+    zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, KeyError, TypeError, RuntimeError, MemoryError,
+)  # fmt: skip
 
 
 def _storage_error(path: Path, error: OSError) -> NasEdgeError:

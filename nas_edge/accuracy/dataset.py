@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.errors import ArchitectureError, FormatError, SpaceError
-from nas_edge.files import read_text, write_bytes, write_text
+from nas_edge.files import BROKEN_ARCHIVE, read_text, write_bytes, write_text
 from nas_edge.spaces import Population, SearchSpace
 
 FORMAT = 1
@@ -212,5 +212,5 @@ def _read_bits(path: Path) -> NDArray[np.bool_]:
         return flat.reshape(n, images, views).astype(bool)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, TypeError) as error:
+    except BROKEN_ARCHIVE as error:
         raise FormatError(f"{path}: is damaged or truncated ({error}); copy it again or remove it") from error

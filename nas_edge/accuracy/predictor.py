@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nas_edge.accuracy.features import FeatureLayout
 from nas_edge.errors import FormatError
-from nas_edge.files import write_bytes
+from nas_edge.files import BROKEN_ARCHIVE, write_bytes
 from nas_edge.spaces import Population, SearchSpace
 
 FORMAT = 1
@@ -145,7 +145,7 @@ class AccuracyPredictor:
             arrays |= {f"weight{i}": weight, f"bias{i}": bias}
         arrays |= {"header": _text(json.dumps(header, allow_nan=False)), "layout": _text(self.layout.to_json())}
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         write_bytes(path, buffer.getvalue())
 
     @classmethod
@@ -201,5 +201,5 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {name: stored[name] for name in stored.files}
     except OSError as error:
         raise FormatError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (zipfile.BadZipFile, ValueError, EOFError) as error:
+    except BROKEN_ARCHIVE as error:
         raise FormatError(f"{path}: is damaged or truncated ({error}); copy it again") from error

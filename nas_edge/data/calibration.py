@@ -12,7 +12,7 @@ import numpy as np
 from nas_edge.data.dataset import Split
 from nas_edge.data.images import BytesSource, ZipImages, innermost
 from nas_edge.errors import DataError, FormatError
-from nas_edge.files import write_atomic
+from nas_edge.files import BROKEN_ARCHIVE, write_atomic
 
 MAX_IMAGES = 256
 _MAX_MEMBER_BYTES = 64 * 1024
@@ -55,7 +55,7 @@ def read_calibration(path: Path) -> Split:
         with zipfile.ZipFile(path) as archive:
             members = tuple(archive.namelist())
         labels = np.array([int(PurePosixPath(member).parts[0]) for member in members], np.int64)
-    except (OSError, zipfile.BadZipFile, ValueError, IndexError) as error:
+    except (OSError, IndexError, *BROKEN_ARCHIVE) as error:
         raise FormatError(f"{path}: is not a calibration archive ({error}); copy the bundle again") from error
     if not members:
         raise FormatError(f"{path}: holds no image; copy the bundle again")

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from nas_edge.data.images import IMAGE_SUFFIXES, FileImages, ImageSource, ZipImages
 from nas_edge.data.listing import SPLIT_OF_WORD, Listing, join_listings, order_classes
 from nas_edge.errors import DataError
+from nas_edge.files import BROKEN_ARCHIVE
 
 _Parts = tuple[str, ...]
 
@@ -42,7 +43,7 @@ def read_zip(path: Path, split: str = "") -> Listing:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
+    except (OSError, *BROKEN_ARCHIVE) as error:
         raise DataError(f"{path}: is not a zip archive that can be read ({error})") from error
     members = [PurePosixPath(name).parts for name in names]
     spelling = dict(zip(members, names, strict=True))

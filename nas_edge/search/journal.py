@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas_edge.errors import ConfigError, FormatError
-from nas_edge.files import make_directory, read_json, write_bytes, write_json
+from nas_edge.files import BROKEN_ARCHIVE, make_directory, read_json, write_bytes, write_json
 from nas_edge.spaces import Population
 
 Float = NDArray[np.float64]
@@ -128,7 +128,7 @@ def _read_part(path: Path) -> list[tuple[Population, Float, Float]]:
                 raise FormatError(f"{path}: unpacks to more than {_MAX_BYTES} bytes")
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("rows", "gains", "excess", "lengths", "digest")}
-    except (OSError, zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+    except (OSError, *BROKEN_ARCHIVE) as error:
         raise FormatError(f"{path}: is damaged ({error}); remove it and those after it, and resume again") from error
     content = b"".join(arrays[name].tobytes() for name in ("rows", "gains", "excess"))
     if hashlib.sha256(content).digest() != arrays["digest"].tobytes():

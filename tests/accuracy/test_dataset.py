@@ -1,5 +1,9 @@
+from contextlib import suppress
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nas_edge.accuracy import AccuracySet, read_accuracy, write_accuracy
 from nas_edge.errors import FormatError, SpaceError
@@ -10,6 +14,10 @@ SPACE = SearchSpace.named("lite0")
 
 @pytest.fixture
 def measured() -> AccuracySet:
+    return some()
+
+
+def some() -> AccuracySet:
     rng = np.random.default_rng(0)
     bits = rng.random((10, 7, 2)) < 0.8
     return AccuracySet.of_bits(SPACE.sample(10, rng), bits, ("train",) * 8 + ("holdout",) * 2)
@@ -66,6 +74,17 @@ def test_a_truncated_file_is_refused(tmp_path, measured):
     write_accuracy(path, SPACE, measured)
     path.write_text(path.read_text()[:-20])
     with pytest.raises(FormatError, match=":12: "):
+        read_accuracy(path, SPACE)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_a_changed_byte_of_the_answers_is_no_crash(tmp_path_factory, at, change):
+    path = tmp_path_factory.mktemp("changed") / "accuracy.csv"
+    write_accuracy(path, SPACE, some())
+    data = bytearray(path.with_suffix(".npz").read_bytes())
+    data[at % len(data)] ^= change
+    path.with_suffix(".npz").write_bytes(data)
+    with suppress(FormatError):
         read_accuracy(path, SPACE)
 
 

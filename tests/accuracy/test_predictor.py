@@ -1,7 +1,10 @@
 import itertools
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nas_edge.accuracy import AccuracyPredictor, FeatureLayout
 from nas_edge.errors import FormatError, SpaceError
@@ -91,6 +94,17 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
     data = path.read_bytes()
     path.write_bytes(data[: int(keep * len(data)) if keep < 1 else keep])
     with pytest.raises(FormatError, match=r"accuracy_predictor.npz: "):
+        AccuracyPredictor.read(path)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_a_changed_byte_is_no_crash(tmp_path_factory, at, change):
+    path = tmp_path_factory.mktemp("changed") / "accuracy_predictor.npz"
+    random_predictor().write(path)
+    data = bytearray(path.read_bytes())
+    data[at % len(data)] ^= change
+    path.write_bytes(data)
+    with suppress(FormatError):  # where the byte is of no consequence it is read
         AccuracyPredictor.read(path)
 
 
