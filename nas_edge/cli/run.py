@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -44,7 +45,8 @@ def run(
                 heading = f"{number}/{len(under_way.steps)} {report.title} ({report.wall_s:.1f} s)"
                 say("\n".join([heading, *(f"  {line}" for line in report.lines), ""]))
     except BaseException:
-        note(f"finished steps are kept: nas-edge run {pipeline} --resume {under_way.directory}")
+        resume_it = shlex.join(["nas-edge", "run", pipeline, "--resume", str(under_way.directory)])
+        note(f"what is done is kept: {resume_it}")
         raise
     emit(json_output, under_way.to_json(), [f"all steps done: {under_way.directory}"])
     return max(report.exit_code for report in under_way.done)

@@ -11,7 +11,7 @@ import numpy as np
 
 from nas_edge.errors import ConfigError, UnknownNameError
 from nas_edge.files import make_directory, write_yaml
-from nas_edge.pipeline.bundle import ACCURACY, HEADER, Bundle, load_bundle, predictor_file
+from nas_edge.pipeline.bundle import ACCURACY, HEADER, WORK, Bundle, load_bundle, predictor_file
 from nas_edge.pipeline.report import Success
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Precision
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("int8", "fp16")
 EVERYWHERE = Spread()  # this machine's cores
-_WORK = "work"
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,7 @@ def measure_accuracy(
         )
     chosen = plain.select(spread_over_cost(plain, found, subnets))
     evaluator = bundle_evaluator(found, Precision(precision), data)
-    work = make_directory(found.path / _WORK)
+    work = make_directory(found.path / WORK)
     journal = work / f"subnets-{precision}.jsonl"
     bits = answers_of_subnets(
         found.supernet(), evaluator, split, chosen.population, views, journal, Precision(precision), progress, spread

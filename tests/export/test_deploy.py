@@ -17,7 +17,7 @@ from PIL import Image
 
 from nas_edge.data import Preprocess, load_dataset
 from nas_edge.data.preprocess import Resize
-from nas_edge.errors import ExportError, StorageError
+from nas_edge.errors import ConfigError, ExportError
 from nas_edge.export import deploy_example
 from nas_edge.export.deploy import Figure, ModelCard, write_deploy
 from nas_edge.export.onnx_file import build_model
@@ -130,5 +130,5 @@ def test_a_class_name_with_a_line_break_is_refused_before_anything_is_written(bu
 
 def test_a_file_where_the_folder_should_be_is_told(built, tmp_path):
     (tmp_path / "out").write_text("x")
-    with pytest.raises(StorageError, match="out"):
+    with pytest.raises(ConfigError, match="a file is in the way"):
         deploy(tmp_path / "out", built, Preprocess())

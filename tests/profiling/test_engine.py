@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from nas_edge.devices import LocalDevice
-from nas_edge.errors import DeviceError, FormatError, MeasurementError, StorageError
+from nas_edge.errors import ConfigError, DeviceError, FormatError, MeasurementError, StorageError
 from nas_edge.profiling import Measurement, Protocol, Regime, Statistic, WorkItem, measure_many, measure_one
 from nas_edge.runtimes import get_runtime
 from nas_edge.spaces import SearchSpace
@@ -475,7 +475,7 @@ def test_two_processes_do_not_share_a_journal(tmp_path):
 
 def test_a_journal_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="file"):
+    with pytest.raises(ConfigError, match="a file is in the way"):
         fake(journal=tmp_path / "file" / "journal.jsonl")
     (tmp_path / "journal.jsonl").mkdir()
     with pytest.raises(StorageError, match="cannot be opened"):

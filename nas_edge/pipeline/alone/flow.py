@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from nas_edge import __version__
 from nas_edge.errors import ConfigError
 from nas_edge.files import make_directory, write_yaml
 from nas_edge.pipeline.alone.subject import Subject
-from nas_edge.pipeline.bundle import CALIBRATION, FORMAT, HEADER, SPACE
+from nas_edge.pipeline.bundle import CALIBRATION, FORMAT, HEADER, SPACE, WORK
 from nas_edge.pipeline.learning.beginning import hold_to_beginning
 from nas_edge.pipeline.learning.fitting import fitting_batch
 from nas_edge.pipeline.networks import FINETUNED, bundle_evaluator
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from nas_edge.training.single.alone import Alone
 
 KIND = "alone"
-_WORK = "work"
 _TRAINING_SHARE = 0.95  # of a time limit; the rest evaluates and writes
 
 
@@ -60,7 +60,7 @@ class AloneReport(Success):
             f"network    {self.result['arch']['r']} px, {format_count(self.result['macs'])} MACs, "
             f"{format_count(self.result['params'])} parameters, trained in {format_duration(trained['seconds'])}{cut}"
         )
-        return [*lines, f"run        {self.run}", f"next: nas-edge export {self.run}"]
+        return [*lines, f"run        {self.run}", f"next: nas-edge export {shlex.quote(str(self.run))}"]
 
 
 def _share(found: dict[str, Any]) -> str:
@@ -101,7 +101,7 @@ def alone_flow(
     begun, cpu_s = time.monotonic(), time.process_time()
     chosen = subject.recipe(dict(recipe or {}), epochs, seed)
     chosen = replace(chosen, bf16=uses_bf16(chosen))
-    work = out / _WORK
+    work = out / WORK
     _check_free(out)
     dataset = dataset or subject.dataset(seed, progress)
     if "batch_size" not in (recipe or {}):
@@ -131,7 +131,7 @@ def alone_flow(
 def _check_free(out: Path) -> None:
     if (out / RESULT).exists():
         raise ConfigError(f"{out}: holds a finished run; choose another --out, or delete it to train anew")
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / _WORK).is_dir())):
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / WORK).is_dir())):
         raise ConfigError(f"{out}: exists already and is no unfinished training; choose another --out")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import time
 from dataclasses import dataclass, replace
@@ -74,7 +75,7 @@ class TrainReport(Success):
         if curve := figures.get("learning_curve"):
             points = ", ".join(f"{point['subnets']}: {100 * point['rmse']:.2f}" for point in curve)
             lines.append(f"  its RMSE in points by the number of subnets it is fitted to: {points}")
-        lines.append(f"next: nas-edge search --target local --latency 5ms --bundle {self.out}")
+        lines.append(f"next: nas-edge search --target local --latency 5ms --bundle {shlex.quote(str(self.out))}")
         return lines
 
 

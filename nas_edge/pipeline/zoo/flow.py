@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ class ZooReport(Success):
             lines.append("it has no images, and the batch norms of every subnet need some: import it anew with --data")
         if self.trained:
             lines.append(f"trained for these networks alone: {' '.join(f'--fix {fixed}' for fixed in self.trained)}")
-        lines.append(f"next: nas-edge train --data photos/ --space {self.space} --init {self.out} --out my-bundle")
+        train = ["nas-edge", "train", "--data", "photos/", "--space", self.space, "--init", str(self.out)]
+        lines.append(f"next: {shlex.join([*train, '--out', 'my-bundle'])}")
         return lines
 
 

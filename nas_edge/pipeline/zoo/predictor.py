@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,8 +48,8 @@ class PredictorReport(Success):
     def lines(self) -> list[str]:
         """For a person."""
         sides = ",".join(map(str, self.resolutions))
-        where = f"--bundle {self.path.parent}" if self.bundle else f"--space {self.space}"
-        given = "" if self.bundle else f" --accuracy-predictor {self.path}"
+        where = f"--bundle {shlex.quote(str(self.path.parent))}" if self.bundle else f"--space {self.space}"
+        given = "" if self.bundle else f" --accuracy-predictor {shlex.quote(str(self.path))}"
         return [
             f"accuracy predictor {self.path}: {self.space}, made of {self.sha256[:16]}...",
             f"it tells {sides} px apart; a side between two of them counts as the lower one",

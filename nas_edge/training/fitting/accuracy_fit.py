@@ -80,11 +80,6 @@ class FitReport:
     holdout: int
     curve: tuple[CurvePoint, ...] = ()
 
-    @property
-    def share_of_ceiling(self) -> float | None:
-        """Tau over the ceiling's tau; None where there is none."""
-        return self.tau / self.ceiling.tau if self.ceiling and self.ceiling.tau > 0 else None
-
     def figures(self) -> dict[str, float]:
         """As plain figures, to be stored with the predictor."""
         plain = {"rmse": self.rmse, "tau": self.tau, "linear_tau": self.linear_tau, "fold_rmse": self.fold_rmse}

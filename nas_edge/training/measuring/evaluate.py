@@ -69,12 +69,6 @@ class Evaluation:
         return float(self.correct.mean())
 
     @property
-    def standard_error(self) -> float:
-        """Of the accuracy, images being the sample (views of one image are not independent)."""
-        per_image = self.correct.mean(axis=1)
-        return float(per_image.std(ddof=1) / np.sqrt(len(per_image)))
-
-    @property
     def balanced_accuracy(self) -> float:
         """Mean over classes of the share of right answers of the first view."""
         right = self.correct[:, 0]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nas_edge import resources
-from nas_edge.errors import ConfigError, FormatError, StorageError
+from nas_edge.errors import ConfigError, FormatError
 from nas_edge.pipeline.running.directory import load_run, run_path, write_manifest, write_result, writing
 
 RESULT = {"target": "local", "bundle": "tiny", "precision": "fp32", "arch": {"r": 32}}
@@ -60,7 +60,7 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     with pytest.raises(ConfigError, match="exists already"):
         run_path(tmp_path / "runs", "x")
-    with pytest.raises(StorageError):
+    with pytest.raises(ConfigError, match="a file is in the way"):
         run_path(tmp_path / "runs" / "deeper", "x")
 
 
