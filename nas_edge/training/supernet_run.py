@@ -25,6 +25,7 @@ from nas_edge.training.objectives.shrinking import Shrinking
 from nas_edge.training.objectives.teacher import Teacher, teacher_of
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.running.average import WeightAverage
+from nas_edge.training.running.device import present_device
 from nas_edge.training.running.loop import HISTORY, Setting, Trained, train, uses_bf16
 from nas_edge.training.running.same_recipe import hold_to_recipe
 from nas_edge.training.together.workers import Workers
@@ -155,7 +156,8 @@ def _join_histories(run: SupernetRun) -> None:
 
 
 def _watcher(run: SupernetRun, net: Supernet, epochs: int) -> Callable[[int, WeightAverage], dict[str, float]]:
-    evaluator = Evaluator(choose_calibration(run.dataset.train, run.recipe.seed), run.preprocess)
+    calibration = choose_calibration(run.dataset.train, run.recipe.seed)
+    evaluator = Evaluator(calibration, run.preprocess, device=present_device())
     space, classes = net.space, net.num_classes
     archs = {"smallest": space.smallest(), "middle": middle(space, classes), "largest": space.largest()}
     probe = Supernet(run.template, classes)

@@ -14,19 +14,23 @@ import torch
 
 from nas_edge.data import Dataset, Preprocess
 from nas_edge.data.augment import Augmentation, cutmix, mixup
+from nas_edge.data.calibration import choose_calibration
 from nas_edge.data.rand_augment import OPERATIONS, rand_augment
 from nas_edge.spaces import Template
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.supernet.synced_norm import synced_norm
+from nas_edge.training.measuring.evaluate import Evaluator
 from nas_edge.training.objectives import losses, shrinking
 from nas_edge.training.objectives.losses import Objective, Sandwich, Single
 from nas_edge.training.objectives.phases import Phase
 from nas_edge.training.objectives.shrinking import Shrinking
 from nas_edge.training.objectives.teacher import NetworkTeacher, Teacher, TorchTeacher, teacher_of
 from nas_edge.training.recipe import Recipe
-from nas_edge.training.running import feeding
+from nas_edge.training.running import feeding, stepping
 from nas_edge.training.running.loop import train
 from nas_edge.training.running.stepping import Setting
+from nas_edge.training.single import alone
+from nas_edge.training.single.alone import fresh_network, train_alone
 
 from .elsewhere import Elsewhere, another_device
 
@@ -142,13 +146,53 @@ def test_one_network_trains_there(
     for device in (elsewhere, torch.device("cpu")):
         torch.manual_seed(0)
         net = Supernet(striped_template, 2)
-        alone = net.extract(net.space.largest())
-        objective = Single(alone, 24, RECIPE, False)
+        single = net.extract(net.space.largest())
+        objective = Single(single, 24, RECIPE, False)
         out = tmp_path / device.type
         out.mkdir()
-        found.append(Setting(alone, objective, dataset, Preprocess(), 24, RECIPE, out, device))
+        found.append(Setting(single, objective, dataset, Preprocess(), 24, RECIPE, out, device))
         train(found[-1])
     assert_close(*found)
+
+
+def test_networks_are_recalibrated_and_answer_there(
+    dataset: Dataset, striped_template: Template, elsewhere: torch.device
+) -> None:
+    torch.manual_seed(0)
+    net = Supernet(striped_template, 2)
+    near = Evaluator(choose_calibration(dataset.train, 0), Preprocess())
+    far = near.on(elsewhere)
+    assert far.on(elsewhere) is far
+    networks = [each.recalibrated(net, net.space.largest()) for each in (near, far)]
+    figures = [dict(network.named_buffers()) for network in networks]
+    for name, figure in figures[0].items():
+        if not name.endswith("num_batches_tracked"):
+            assert torch.allclose(there(figures[1][name]), figure, atol=1e-5), name
+    answers = [each.evaluate(of, of.resolution, dataset.search) for each, of in zip((near, far), networks, strict=True)]
+    assert np.array_equal(answers[0].predicted, answers[1].predicted)
+    assert {tensor.device.type for tensor in net.state_dict().values()} == {"cpu"}
+
+
+def test_the_best_epoch_is_looked_for_there_and_kept_here(
+    dataset: Dataset,
+    striped_template: Template,
+    tmp_path: Path,
+    elsewhere: torch.device,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe, space = replace(RECIPE, freeze_epochs=0, teacher_epochs=0), Supernet(striped_template, 2).space
+    found = []
+    for device in (elsewhere, torch.device("cpu")):
+        for module in (alone, stepping):
+            monkeypatch.setattr(module, "present_device", lambda device=device: device)
+        net = fresh_network(space, space.largest(), 2, recipe)
+        evaluator = Evaluator(choose_calibration(dataset.train, 0), Preprocess())
+        out = tmp_path / device.type
+        out.mkdir()
+        found.append(train_alone(net, dataset, Preprocess(), recipe, evaluator, out))
+        assert (out / alone.BEST).is_file()
+    assert {tensor.device.type for tensor in found[0].net.state_dict().values()} == {"cpu"}
+    assert found[0].accuracy == pytest.approx(found[1].accuracy, abs=0.1)
 
 
 def test_a_teacher_in_torch_answers_where_it_is_asked(striped_template: Template, elsewhere: torch.device) -> None:

@@ -21,6 +21,7 @@ from nas_edge.supernet.supernet import Supernet
 from nas_edge.training.measuring.answers import answers, float_model, half_model, has_onnx, int8_model, torch_answers
 
 _BATCH = 64
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -102,17 +103,29 @@ class Evaluator:
         calibration: training images for batch norms (see `data.calibration.choose_calibration`).
         preprocess: from pictures to numbers.
         form: of int8 networks.
+        device: that recalibrates, and answers in float32: a GPU in torch, the CPU through ONNX Runtime where it is at
+            hand.
     """
 
-    def __init__(self, calibration: Split, preprocess: Preprocess, form: QdqForm = CANONICAL) -> None:
-        self.calibration, self.preprocess, self.form = calibration, preprocess, form
+    def __init__(
+        self, calibration: Split, preprocess: Preprocess, form: QdqForm = CANONICAL, device: torch.device = _CPU
+    ) -> None:
+        self.calibration, self.preprocess, self.form, self.device = calibration, preprocess, form, device
         self._batches: dict[int, list[Tensor]] = {}
 
+    def on(self, device: torch.device) -> Evaluator:
+        """The same on another device; this one where it is its own."""
+        if device == self.device:
+            return self
+        return Evaluator(self.calibration, self.preprocess, self.form, device)
+
     def calibration_batches(self, side: int) -> list[Tensor]:
-        """Normalised training images for recalibration, float [n, 3, side, side] each, channels last."""
+        """Normalised training images for recalibration, float [n, 3, side, side] each, channels last, on the device."""
         if side not in self._batches:
             batches = self._load(self.calibration, side, View())
-            self._batches[side] = [batch.contiguous(memory_format=torch.channels_last) for batch in batches]
+            self._batches[side] = [
+                batch.to(self.device).contiguous(memory_format=torch.channels_last) for batch in batches
+            ]
         return self._batches[side]
 
     def _load(self, split: Split, side: int, view: View) -> Iterator[Tensor]:
@@ -125,8 +138,8 @@ class Evaluator:
             yield torch.from_numpy(self.preprocess.normalise(pixels[start:stop]))
 
     def recalibrated(self, net: Supernet, arch: Population) -> StaticNet:
-        """One architecture (int8 [genes]), extracted and recalibrated at its resolution, in evaluation mode."""
-        subnet = net.extract(arch)
+        """One architecture (int8 [genes]), extracted and recalibrated at its resolution, in evaluation mode, there."""
+        subnet = net.extract(arch).to(self.device)
         recalibrate(subnet, self.calibration_batches(subnet.resolution))
         return subnet
 
@@ -143,8 +156,8 @@ class Evaluator:
         In int8 the ranges of activations are observed on the calibration images, as they are for an exported file.
         """
         subnet.eval()
-        if precision is Precision.FP32 and not has_onnx():
-            classes = partial(torch_answers, subnet)
+        if precision is Precision.FP32 and (self.device.type != "cpu" or not has_onnx()):
+            classes = partial(torch_answers, subnet.to(self.device), device=self.device)
         elif precision is Precision.INT8:
             classes = partial(answers, int8_model(subnet, self.calibration_batches(side), self.form))
         else:

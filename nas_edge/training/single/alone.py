@@ -29,6 +29,7 @@ from nas_edge.training.measuring.evaluate import Evaluator
 from nas_edge.training.objectives.losses import Single
 from nas_edge.training.recipe import Recipe
 from nas_edge.training.running.average import WeightAverage
+from nas_edge.training.running.device import present_device
 from nas_edge.training.running.loop import CHECKPOINT, Setting, Trained, train, uses_bf16
 
 BEST = "best.safetensors"
@@ -112,7 +113,7 @@ def train_alone(
     if not (out / CHECKPOINT).exists():  # nothing to go on from: the best of another training is none of this one
         with suppress(OSError):
             (out / BEST).unlink(missing_ok=True)
-    best = _BestEpoch(net, dataset, evaluator, out / BEST, progress)
+    best = _BestEpoch(net, dataset, evaluator.on(present_device()), out / BEST, progress)
     setting = Setting(
         net, Single(net, net.resolution, recipe, uses_bf16(recipe)), dataset, preprocess, net.resolution, recipe, out
     )
@@ -134,7 +135,7 @@ class _BestEpoch:
 
     def __init__(self, net: StaticNet, dataset: Dataset, evaluator: Evaluator, path: Path, progress: Progress) -> None:
         self.dataset, self.evaluator, self.path, self.progress = dataset, evaluator, path, progress
-        self.probe = deepcopy(net)
+        self.probe = deepcopy(net).to(evaluator.device)
         self.state: dict[str, Tensor] = {}
         self.epoch, self.accuracy, self.last = 0, -1.0, -1.0
         if path.exists():
@@ -153,7 +154,7 @@ class _BestEpoch:
         self.last = self.evaluator.evaluate(self.probe, side, self.dataset.search).accuracy
         if self.last >= self.accuracy:
             self.epoch, self.accuracy = epoch, self.last
-            self.state = {name: tensor.clone() for name, tensor in self.probe.state_dict().items()}
+            self.state = {name: tensor.cpu().clone() for name, tensor in self.probe.state_dict().items()}
             self._keep()
 
     def _keep(self) -> None:
