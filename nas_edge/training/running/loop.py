@@ -22,6 +22,7 @@ from nas_edge.training.running.memory import keep_freed_memory
 from nas_edge.training.running.pace import Pace
 from nas_edge.training.running.stepping import CHECKPOINT, Diverged, Run, Setting
 from nas_edge.training.running.stopping import StopRequest, stop_request
+from nas_edge.training.running.work import Work
 from nas_edge.training.together.workers import Workers
 from nas_edge.units import format_duration
 
@@ -130,6 +131,7 @@ class _Sitting:
         self.begun, self.before_s = time.monotonic(), at.seconds
         self.saved, self.saved_at = True, self.begun
         self.pace = self.new_pace(None)
+        self.work: Work | None = None
 
     @property
     def finished(self) -> bool:
@@ -291,8 +293,14 @@ class _Sitting:
         """Progress: of the time, in epochs of equal length; steps differ in how long they take."""
         if not self.run.workers.speaks:
             return
-        step, total = self.at.step, self.horizon.total
-        left_s = self.pace.seconds_for(total - step, *self.to_come())
-        done = step / total if left_s is None or not step else self.seconds / (self.seconds + left_s)
-        epochs = math.ceil(total / self.run.steps_per_epoch)
-        self.progress(done * epochs, epochs, text)
+        epochs = math.ceil(self.horizon.total / self.run.steps_per_epoch)
+        self.progress(self.share() * epochs, epochs, text)
+
+    def share(self) -> float:
+        """Of the time that is over, 0..1: of the limit where that ends the run, else of the work."""
+        run, recipe = self.run, self.run.setting.recipe
+        if self.time_limit_s and self.horizon.total < recipe.epochs * run.steps_per_epoch:
+            return min(1.0, self.seconds / self.time_limit_s)
+        if self.work is None or self.work.horizon != self.horizon:
+            self.work = Work(self.horizon, run.first(recipe.teacher_epochs), recipe, run.setting.side)
+        return self.work.share(self.at.step)

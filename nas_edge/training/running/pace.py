@@ -56,15 +56,6 @@ class Pace:
         first = min(teacher_steps, int(seconds / alone))
         return first + int(max(0.0, seconds - first * alone) / whole)
 
-    def seconds_for(self, steps: int, teacher_steps: int, work: float = 1.0) -> float | None:
-        """How long `steps` will take; otherwise as `steps_within`."""
-        costs = self._costs(work)
-        if costs is None:
-            return None
-        alone, whole = costs
-        first = min(teacher_steps, steps)
-        return first * alone + (steps - first) * whole
-
     def _costs(self, work: float) -> tuple[float, float] | None:
         """Seconds from one step to the next, of the largest architecture alone and whole; None: unknown yet."""
         full = self._whole_s()
