@@ -43,6 +43,11 @@ def drop_connect(x: Tensor, rate: float) -> Tensor:
     return x * (mask / keep)
 
 
+def branch_rates(rate: float, blocks: int) -> list[float]:
+    """How often each of so many blocks drops its branch: the last at `rate`, block i of n at i / n of it (ibid.)."""
+    return [rate * number / blocks for number in range(1, blocks + 1)]
+
+
 class ConvNorm(nn.Module):
     """Convolution, batch norm (or none) and activation.
 

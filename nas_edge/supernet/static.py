@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas_edge.spaces import Activation, BlockSpec, Kind, Population, SearchSpace
-from nas_edge.supernet.layers import ConvNorm, SqueezeExcite, drop_connect
+from nas_edge.supernet.layers import ConvNorm, SqueezeExcite, branch_rates, drop_connect
 
 
 class StaticBlock(nn.Module):
@@ -66,6 +66,12 @@ class StaticNet(nn.Module):
         net = cls(space.lower(arch, num_classes), template.bn_eps, template.bn_momentum, template.tail.dropout)
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack this form
         return net
+
+    def drop_branches(self, rate: float) -> None:
+        """Let the blocks drop their branches in training: the last at `rate`, those before it more rarely."""
+        blocks = [block for block in self.blocks if isinstance(block, StaticBlock)]
+        for block, own in zip(blocks, branch_rates(rate, len(blocks)), strict=True):
+            block.drop_rate = own
 
     @property
     def resolution(self) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nas_edge.errors import SpaceError
 from nas_edge.spaces import BlockSpec, Kind, Population, SearchSpace, Template
 from nas_edge.supernet.elastic import ElasticInverted, ElasticSqueeze, FixedInverted, PlainConv, Residual
-from nas_edge.supernet.layers import ConvNorm, SqueezeExcite
+from nas_edge.supernet.layers import ConvNorm, SqueezeExcite, branch_rates
 from nas_edge.supernet.static import StaticBlock, StaticNet
 
 
@@ -76,14 +76,14 @@ class Supernet(nn.Module):
         Args:
             x: normalised images; their size need not be the architecture's resolution.
             arch: int8 [genes].
-            drop_connect: layer i of n, stem and head counted, drops i / n of this rate (training only).
+            drop_connect: of the last block's branch; block i of n drops i / n of this rate (training only).
             dropout: before the classifier (training only).
         """
         plan = self.plan(arch)
-        count = len(plan)
-        for i, (module, spec) in enumerate(plan):
+        rates = iter(branch_rates(drop_connect, sum(isinstance(module, Residual) for module, _ in plan)))
+        for module, spec in plan:
             if isinstance(module, Residual):
-                x = module(x, spec, drop_connect * i / count)
+                x = module(x, spec, next(rates))
             elif isinstance(module, PlainConv):
                 x = module(x, spec)
             elif module is None:

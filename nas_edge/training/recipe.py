@@ -47,8 +47,8 @@ class Recipe:
         weight_decay: on weights with more than one dimension.
         label_smoothing: for losses against labels: this share goes to all classes alike (Szegedy et al. 2016).
         random_subnets: drawn a step beside the largest and the smallest (the sandwich rule; BigNAS, Yu et al. 2020).
-        drop_connect: of residual branches (Huang et al. 2016), of the largest architecture only: layer i of n, stem and
-            head counted, drops i / n of this rate.
+        drop_connect: of residual branches (Huang et al. 2016), of the largest architecture only: block i of n drops
+            i / n of this rate.
         dropout: before the classifier (Srivastava et al. 2014), of the largest architecture only.
         mixup: alpha of the Beta distribution, 0 for none (Zhang et al. 2018).
         cutmix: the same for pasted boxes (Yun et al. 2019); with both, each step draws one of the two.

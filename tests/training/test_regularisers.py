@@ -17,6 +17,7 @@ from nas_edge.data.augment import Augmentation
 from nas_edge.errors import ConfigError
 from nas_edge.spaces import Template
 from nas_edge.supernet import elastic
+from nas_edge.supernet.static import StaticBlock
 from nas_edge.supernet.supernet import Supernet
 from nas_edge.training import supernet_run
 from nas_edge.training.objectives.losses import Sandwich, Single, soft_cross_entropy
@@ -26,6 +27,7 @@ from nas_edge.training.recipe import Recipe
 from nas_edge.training.running import stepping
 from nas_edge.training.running.average import WeightAverage
 from nas_edge.training.running.loop import Setting, train
+from nas_edge.training.single.alone import fresh_network
 from nas_edge.training.supernet_run import SupernetRun, train_supernet
 
 IMAGES = torch.randn(4, 3, 24, 24, generator=torch.Generator().manual_seed(0))
@@ -198,8 +200,11 @@ def test_branches_are_dropped_more_often_layer_by_layer(
     rates: list[float] = []
     monkeypatch.setattr(elastic, "drop_connect", lambda x, rate: rates.append(rate) or x)
     net = Supernet(striped_template, 2).train()
-    plan = net.plan(net.space.largest())
+    blocks = [spec for module, spec in net.plan(net.space.largest()) if isinstance(module, elastic.Residual)]
     net(IMAGES, net.space.largest(), 0.7)
-    assert rates == [0.7 * i / len(plan) for i, (_, spec) in enumerate(plan) if spec.residual]
-    assert rates == sorted(rates)
-    assert 0 < rates[0] < rates[-1] < 0.7
+    due = {number: 0.7 * number / len(blocks) for number, spec in enumerate(blocks, 1) if spec.residual}
+    assert rates == list(due.values())
+    assert len(rates) >= 2
+    alone = fresh_network(net.space, net.space.largest(), 2, Recipe(drop_connect=0.7))
+    found = [block.drop_rate for block in alone.blocks if isinstance(block, StaticBlock)]
+    assert found == [0.7 * number / len(blocks) for number in range(1, len(blocks) + 1)]  # the last at the full rate

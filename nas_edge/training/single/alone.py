@@ -22,7 +22,7 @@ from nas_edge.errors import NasEdgeError
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces import Population, SearchSpace
 from nas_edge.supernet.recalibrate import recalibrate
-from nas_edge.supernet.static import StaticBlock, StaticNet
+from nas_edge.supernet.static import StaticNet
 from nas_edge.supernet.supernet import initialise
 from nas_edge.supernet.weights import to_stored_precision, write_tensors
 from nas_edge.training.measuring.evaluate import Evaluator
@@ -61,9 +61,7 @@ def fresh_network(space: SearchSpace, arch: Population, num_classes: int, recipe
     net = StaticNet.of(space, arch, num_classes)
     initialise(net)
     net.dropout = recipe.dropout
-    blocks = [block for block in net.blocks if isinstance(block, StaticBlock)]
-    for number, block in enumerate(blocks):
-        block.drop_rate = recipe.drop_connect * number / len(blocks)
+    net.drop_branches(recipe.drop_connect)
     return net
 
 

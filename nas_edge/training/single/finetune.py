@@ -12,7 +12,7 @@ from nas_edge.data.calibration import choose_calibration
 from nas_edge.progress import Progress, silent
 from nas_edge.spaces.onnx_quantise import CANONICAL, QdqForm, Ranges
 from nas_edge.supernet.recalibrate import recalibrate
-from nas_edge.supernet.static import StaticBlock, StaticNet
+from nas_edge.supernet.static import StaticNet
 from nas_edge.training.measuring.evaluate import Evaluator
 from nas_edge.training.objectives.losses import Single
 from nas_edge.training.recipe import Recipe
@@ -101,9 +101,7 @@ def finetune(
     Raises:
         TrainingError, FormatError: see `training.running.loop.train`.
     """
-    blocks = [block for block in subnet.blocks if isinstance(block, StaticBlock)]
-    for number, block in enumerate(blocks):
-        block.drop_rate = recipe.drop_connect * number / len(blocks)
+    subnet.drop_branches(recipe.drop_connect)
     side = subnet.resolution
     objective = Single(subnet, side, recipe, uses_bf16(recipe))
     done = train(
