@@ -17,11 +17,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nas_edge.accuracy import read_accuracy
 from nas_edge.data import Dataset, Preprocess, load_dataset
 from nas_edge.data.calibration import read_calibration
 from nas_edge.files import read_yaml
-from nas_edge.pipeline.bundle import ACCURACY, CALIBRATION, SPACE, WEIGHTS, load_bundle
+from nas_edge.pipeline.bundle import CALIBRATION, SPACE, WEIGHTS, load_bundle
 from nas_edge.pipeline.running.pipelines import open_pipeline
 from nas_edge.spaces import Population, SearchSpace, Template
 from nas_edge.supernet.supernet import Supernet
@@ -112,21 +111,3 @@ def test_published_weights_against_random_ones_at_equal_cost(
             bits = [evaluation.correct.mean(axis=1) for evaluation in pair]
             print(f"{name:9} {macs:7.1f} M  {side:4d}  {split:7}  {cells[0]:23}  {cells[1]:23}  {margin(*bits)}")
             assert bits[0].mean() > bits[1].mean()
-
-
-def test_the_same_over_the_subnets_that_were_measured_of_both(started: tuple[Trained, Trained]) -> None:
-    if not all((found.path / ACCURACY).is_file() for found in started):
-        pytest.skip("subnets are not measured yet")
-    sets = [read_accuracy(found.path / ACCURACY, found.net.space).of_precision("fp32") for found in started]
-    rows = [{tuple(arch): row for row, arch in enumerate(found.population.tolist())} for found in sets]
-    shared = [arch for arch in rows[0] if arch in rows[1]]
-    assert shared
-    bits = []
-    for found, row in zip(sets, rows, strict=True):
-        assert found.bits is not None
-        bits.append(found.bits[[row[arch] for arch in shared]])
-    better = int((bits[0].mean(axis=(1, 2)) > bits[1].mean(axis=(1, 2))).sum())
-    print(f"\n{len(shared)} subnets, {sets[0].views[0]} views of {sets[0].images[0]} images of the search split")
-    means = [100 * found.mean() for found in bits]
-    print(f"mean {means[0]:.1f} % and {means[1]:.1f} %; {better} are better from published weights")
-    print("margin", margin(*(found.mean(axis=(0, 2)) for found in bits)))
