@@ -90,6 +90,7 @@ def _connected(address: str) -> Iterator[Any]:
     try:
         ray.init(**options)
     except (ConnectionError, ImportError, OSError, RuntimeError, ValueError) as error:
+        ray.shutdown()  # what failed half-way would turn the next one's calls to itself
         reason = " ".join(str(error).split())[:200]
         raise WorkerError(
             f"cluster {address}: cannot be reached ({reason}); 'ray status' tells what runs there, RAY_AUTH_TOKEN "

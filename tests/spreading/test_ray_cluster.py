@@ -55,10 +55,13 @@ class TestRayCluster(ExecutorContract):
         with pytest.raises(WorkerError, match="could not do a task in 4 attempts"):
             list(executor.run(Squares(marked(tmp_path), deadly=(1,), always=True), range(3)))
 
-    def test_a_cluster_that_is_not_there_is_one_line(self, executor: Executor, tmp_path: Path) -> None:
+    def test_a_cluster_that_is_not_there_is_one_line_and_keeps_no_other_from_working(
+        self, executor: Executor, tmp_path: Path
+    ) -> None:
         pytest.importorskip("grpc", reason="needs the extra 'cluster'")
         with pytest.raises(WorkerError, match=r"cluster ray://127\.0\.0\.1:9: cannot be reached \(.*\)"):
             list(RayCluster("ray://127.0.0.1:9").run(Squares(marked(tmp_path)), range(3)))
+        assert len(list(executor.run(Squares(marked(tmp_path)), range(3)))) == 3
 
 
 @pytest.fixture
