@@ -65,12 +65,9 @@ def answers(model: onnx.ModelProto, batches: Iterable[Tensor]) -> NDArray[np.int
     return classes
 
 
-def torch_answers(
-    net: StaticNet,
-    batches: Iterable[Tensor],
-    device: torch.device = torch.device("cpu"),  # noqa: B008 - a constant
-) -> NDArray[np.int64]:
+def torch_answers(net: StaticNet, batches: Iterable[Tensor]) -> NDArray[np.int64]:
     """The same of a network in evaluation mode, asked in torch where it lies: needs no ONNX Runtime."""
+    device = next(net.parameters()).device
     with torch.no_grad():
         logits = [net(batch.to(device)) for batch in batches]
     classes: NDArray[np.int64] = torch.cat(logits).argmax(dim=1).cpu().numpy()

@@ -157,7 +157,7 @@ class Evaluator:
         """
         subnet.eval()
         if precision is Precision.FP32 and (self.device.type != "cpu" or not has_onnx()):
-            classes = partial(torch_answers, subnet.to(self.device), device=self.device)
+            classes = partial(torch_answers, subnet.to(self.device))
         elif precision is Precision.INT8:
             classes = partial(answers, int8_model(subnet, self.calibration_batches(side), self.form))
         else:
